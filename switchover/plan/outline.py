@@ -1,0 +1,87 @@
+"""The steps of a switchover in the operator's order, as data that every other part reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StepName(StrEnum):
+    """The name of a step, as the operator types it."""
+
+    READINESS = "readiness"
+    REHEARSAL = "rehearsal"
+    LOWER_TTL = "lower-ttl"
+    WINDOW = "window"
+    CUTOVER = "cutover"
+    VERIFY = "verify"
+    FINISH = "finish"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What is known of a step before it is ever run."""
+
+    name: StepName
+    title: str
+    purpose: str
+    relies_on: tuple[str, ...]
+    """Dotted keys of the spec; when one changes after the step was done, the step is stale."""
+    needs: tuple[StepName, ...]
+    """Steps that must be done, and not stale, before this one may run."""
+
+
+STEPS: tuple[StepInfo, ...] = (
+    StepInfo(
+        StepName.READINESS,
+        "Readiness",
+        "The target answers as production before anyone is sent there, and the checklist is signed.",
+        ("dns.names", "dns.to", "health", "checklist"),
+        (),
+    ),
+    StepInfo(
+        StepName.REHEARSAL,
+        "Rehearsal",
+        "A full dump and restore into a scratch database, compared exactly and timed.",
+        ("database",),
+        (),
+    ),
+    StepInfo(
+        StepName.LOWER_TTL,
+        "Lower the TTL",
+        "Caches must forget the old address quickly on the night, so they are told days ahead.",
+        ("dns",),
+        (),
+    ),
+    StepInfo(
+        StepName.WINDOW,
+        "Window",
+        "A maintenance window that fits the forecast, agreed with the people who use the application.",
+        ("window",),
+        (StepName.REHEARSAL, StepName.LOWER_TTL),
+    ),
+    StepInfo(
+        StepName.CUTOVER,
+        "Cutover",
+        "Writes stop on the old host, the data moves and is compared, the new host opens, DNS follows.",
+        ("database", "dns", "maintenance", "window"),
+        (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.WINDOW),
+    ),
+    StepInfo(
+        StepName.VERIFY,
+        "Verify",
+        "Health as users see it, for long enough; the old answer gone from caches; nobody left on the source.",
+        ("dns", "health", "verify"),
+        (StepName.CUTOVER,),
+    ),
+    StepInfo(
+        StepName.FINISH,
+        "Finish",
+        "The TTL goes back up, scratch objects go away, the report is written.",
+        ("dns",),
+        (StepName.VERIFY,),
+    ),
+)
+
+STEP = {info.name: info for info in STEPS}
