@@ -1,0 +1,1 @@
+"""The lab: a whole migration on this machine, with real servers, on loopback."""
