@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol
-
-from switchover.plan.journal import Json
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from switchover.engine.live import Live
+    from switchover.plan.journal import Json
 
-Facts = dict[str, Json]
+Facts: TypeAlias = "dict[str, Json]"
 
 
 class World(StrEnum):
@@ -53,7 +52,9 @@ class ActionFailed(Exception):
 class Waiting(Exception):
     """The action cannot be finished by this process now: it waits for time or for a person."""
 
-    def __init__(self, key: str, reason: str, kind: Literal["time", "person", "edit"], until: datetime | None = None) -> None:
+    def __init__(
+        self, key: str, reason: str, kind: Literal["time", "person", "edit"], until: datetime | None = None
+    ) -> None:
         super().__init__(reason)
         self.key = key
         self.reason = reason
@@ -61,20 +62,28 @@ class Waiting(Exception):
         self.until = until
 
 
-class Action(Protocol):
-    """One side effect. ``observe`` changes nothing; ``apply`` may be run again after a crash."""
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One side effect. ``observe`` changes nothing; ``apply`` may be run again after a crash.
 
-    @property
-    def id(self) -> str: ...                       # stable across runs
-    @property
-    def title(self) -> str: ...                    # a title a person reads at 2 a.m.
-    @property
-    def does(self) -> tuple[str, ...]: ...         # the exact SQL, DNS update or command, a line each
-    @property
-    def undoes(self) -> str: ...                   # how it is undone, in words; "" = cannot be undone
-    @property
-    def deadline_s(self) -> float: ...             # for apply, and for undo
+    ``apply`` returns what it measured; ``undo`` gets the facts that ``observe`` saw before the first ``apply``
+    and returns the proof that they hold again.
+    """
 
-    async def observe(self) -> Seen: ...
-    async def apply(self, live: Live) -> Facts: ...
-    async def undo(self, before: Mapping[str, Json], live: Live) -> Facts: ...
+    id: str
+    """Stable across runs."""
+    title: str
+    """What a person reads at 2 a.m."""
+    observe: Callable[[], Awaitable[Seen]]
+    apply: Callable[[Live], Awaitable[Facts]]
+    undo: Callable[[Mapping[str, Json], Live], Awaitable[Facts]] | None = None
+    """Absent: it cannot be undone, or there is nothing to undo."""
+    does: tuple[str, ...] = ()
+    """The exact SQL, DNS update or command, a line each; shown before it is done."""
+    undoes: str = ""
+    """How it is undone, in words."""
+    deadline_s: float = 60.0
+    interruptible: bool = False
+    """Whether a stop may cut ``apply`` short: it only looks, or its half-done work is thrown away."""
+    only_tidies: bool = False
+    """Whether ``undo`` only removes scratch objects, so that its failure must not keep the source closed."""

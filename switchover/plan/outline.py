@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+OPEN_TARGET = "open-target"
+"""The action of the cutover whose intent means that the point of no return may be passed."""
+
+FIRST_WRITE = "first-write"
+"""The kind of evidence that says it is passed."""
+
+
 class StepName(StrEnum):
     """The name of a step, as the operator types it."""
 

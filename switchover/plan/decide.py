@@ -1,0 +1,181 @@
+"""What is next, what is allowed and why not, how long, and whether one can go back: pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from switchover.plan.outline import STEP, StepName
+from switchover.plan.progress import Passed, StepStatus, touched
+from switchover.words import duration, instant
+
+if TYPE_CHECKING:
+    from switchover.plan.progress import Progress, StepState
+    from switchover.plan.spec import Spec
+
+MISSED_AFTER = timedelta(minutes=15)
+"""A window that opened longer ago than this without a go is missed; it is never entered late unasked."""
+
+UNDO_MARGIN = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """Whether one can return to before, and at what price."""
+
+    kind: Literal["nothing", "undo", "rollback", "closed"]
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long the cutover will take, from the rehearsal's measured phases; seconds."""
+
+    copy_s: float
+    total_s: float
+    low_s: float
+    high_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WindowClock:
+    """The window against the clock."""
+
+    opens: datetime
+    closes: datetime
+    left_s: float
+    """Until it opens when negative-signed by ``open`` False, until it closes when open."""
+    open: bool
+    turn_back: datetime
+    """The latest instant at which an undo still ends inside the window."""
+    latest_go: datetime
+    """The latest instant at which a cutover may start and still fit."""
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextKey:
+    """What the main key does now."""
+
+    label: str
+    consequence: str
+    step: StepName | None
+    confirm: Literal["none", "yes", "type"]
+    waits_until: datetime | None = None
+
+
+def step_of(progress: Progress, name: StepName) -> StepState:
+    """The state of one step of the operator's order."""
+    return next(state for state in progress.steps if state.name is name)
+
+
+def may_run(progress: Progress, step: StepName) -> str:
+    """Why the step may not run now; empty when it may."""
+    if progress.finished:
+        return "the switchover is finished"
+    done = {state.name for state in progress.steps if state.status is StepStatus.DONE}
+    if step in done:
+        return f"{STEP[step].title} is done"
+    for name in STEP[step].needs:
+        state = step_of(progress, name)
+        if name not in done:
+            return f"{STEP[name].title} is {state.status}" + (f": {state.why}" if state.why else "")
+    return ""
+
+
+def way_back(progress: Progress) -> WayBack:
+    """Whether one can go back, and what it costs."""
+    cutover = step_of(progress, StepName.CUTOVER)
+    if progress.finished:
+        return WayBack("closed", "no: finished; a return would be a new switchover the other way")
+    if progress.passed is Passed.NOT:
+        if any(touched(action) for action in cutover.actions):
+            return WayBack("undo", "yes: undo puts everything back, nothing is lost")
+        return WayBack("nothing", "nothing to go back from: users are on the old host")
+    if progress.passed is Passed.MAYBE:
+        return WayBack("rollback", "yes, if no row was written on the target; otherwise those rows stay behind")
+    return WayBack("rollback", "yes, but rows written on the target stay behind; they are counted and kept first")
+
+
+def forecast(progress: Progress) -> Forecast | None:
+    """The cutover's length from the rehearsal; None before it.
+
+    The range is four fifths to one and a half of what was measured, plus 5 s for locks and DNS: a busy night
+    is slower than a rehearsal more often than it is faster.
+    """
+    facts = step_of(progress, StepName.REHEARSAL).facts
+    phases = facts.get("seconds")
+    if not isinstance(phases, dict):
+        return None
+    copy_s = sum(float(value) for value in phases.values() if isinstance(value, (int, float)))
+    return Forecast(copy_s, copy_s + 5, copy_s * 0.8, copy_s * 1.5 + 5)
+
+
+def undo_s(progress: Progress) -> float:
+    """How long going back takes before the point of no return, in seconds, with a margin."""
+    expected = forecast(progress)
+    compare_s = expected.copy_s * 0.5 if expected is not None else 30.0
+    return (5 + compare_s) * UNDO_MARGIN
+
+
+def window_clock(spec: Spec, progress: Progress, now: datetime) -> WindowClock | None:
+    """The window against the clock; None when the plan has none yet."""
+    window = spec.window
+    if window is None:
+        return None
+    expected = forecast(progress)
+    needs = timedelta(seconds=(expected.high_s if expected else 0) + undo_s(progress))
+    turn_back = window.closes - timedelta(seconds=undo_s(progress))
+    latest_go = min(window.opens + MISSED_AFTER, window.closes - needs) if needs < window.length else window.opens
+    if now < window.opens:
+        left = (window.opens - now).total_seconds()
+        says = f"opens in {duration(left)}"
+    elif now < window.closes:
+        left = (window.closes - now).total_seconds()
+        says = f"closes in {duration(left)}"
+    else:
+        left = 0.0
+        says = f"closed {duration((now - window.closes).total_seconds())} ago"
+    opened = window.opens <= now < window.closes
+    return WindowClock(window.opens, window.closes, left, opened, turn_back, latest_go, says)
+
+
+def low_ttl_fact(progress: Progress, key: str) -> datetime | None:
+    """An instant that the lower-ttl step found: "t0", "safe" or "lead_ends"."""
+    value = step_of(progress, StepName.LOWER_TTL).facts.get(key)
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def next_key(spec: Spec, progress: Progress, now: datetime) -> NextKey:
+    """What pressing the main key does now, in words, and how it must be confirmed."""
+    step = progress.next
+    if step is None:
+        return NextKey("nothing left to do", "the report has the whole story", None, "none")
+    state = step_of(progress, step)
+    hold = progress.hold
+    zone = spec.window.zone if spec.window else None
+    if hold is not None and hold.until is not None and now < hold.until:
+        says = f"nothing to do before {instant(hold.until, zone)}: {hold.reason}"
+        return NextKey("wait", says, step, "none", hold.until)
+    if state.status is StepStatus.RUNNING:
+        return NextKey("watch", f"{state.title} is running; nothing to press", step, "none")
+    blocked = may_run(progress, step)
+    if blocked:
+        return NextKey("blocked", blocked, step, "none")
+    if step is StepName.CUTOVER:
+        expected = forecast(progress)
+        about = f" for about {duration(expected.total_s)}" if expected else ""
+        says = f"users lose service{about}; until the target opens, any failure puts everything back"
+        return NextKey("start the cutover", says, step, "type")
+    says = {
+        StepName.READINESS: "looks at the target and the checklist; changes nothing",
+        StepName.REHEARSAL: "dumps the source and restores into a scratch database; users notice nothing",
+        StepName.LOWER_TTL: "lowers the TTL in DNS; the address stays; it can be raised again",
+        StepName.WINDOW: "checks that everything fits the window and writes notice and calendar file",
+        StepName.VERIFY: "watches health for the soak time; changes nothing",
+        StepName.FINISH: "raises the TTL and drops scratch objects; after it there is no rollback",
+    }[step]
+    confirm: Literal["none", "yes"] = "yes" if step in (StepName.LOWER_TTL, StepName.FINISH) else "none"
+    verb = "try again" if state.status in (StepStatus.FAILED, StepStatus.UNKNOWN) else "start"
+    return NextKey(f"{verb} {state.title.lower()}", says, step, confirm)
