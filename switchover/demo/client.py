@@ -1,9 +1,11 @@
 """The lab's users: a client that places orders without pause and logs every one that was acknowledged.
 
-``python -m switchover.demo.client --name shop.test --port 8000 --resolver 127.0.0.13:5300 --folder FOLDER``
+``python -m switchover.demo.client --name shop.test --port 8000 --resolver 127.0.0.13:5300
+--folder FOLDER``
 
-``acknowledged.log`` gets ``<token> <order number> <old|new>`` a line, ``refused.log`` the seconds since the epoch and
-what was said. Each line is one write(2), so a killed client has lost none; only a crash of the machine could.
+``acknowledged.log`` gets ``<token> <order number> <old|new>`` a line, ``refused.log`` the seconds since
+the epoch and what was said. Each line is one write(2), so a killed client has lost none; only a crash of the machine
+could.
 """
 
 from __future__ import annotations
@@ -97,7 +99,9 @@ class Buyer:
             self.refused.line(f"{time.time():.3f} {plain(str(error)) or type(error).__name__}")
             return
         if reply.status_code == httpx.codes.CREATED:
-            self.acknowledged.line(f"{token} {plain(reply.text).strip()} {reply.headers.get('x-served-by', '?')}")
+            self.acknowledged.line(
+                f"{token} {plain(reply.text).strip()} {reply.headers.get('x-served-by', '?')}"
+            )
         else:
             self.refused.line(f"{time.time():.3f} {reply.status_code} {plain(reply.text).strip()}")
 

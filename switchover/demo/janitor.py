@@ -1,4 +1,4 @@
-"""Outlives a killed lab: waits until its processes are gone, then removes its folder. Standard library only."""
+"""Outlives a killed lab: ends its processes, then removes its folder. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def main(folder: str) -> None:
     watched = []
     for line in sys.stdin:
         with contextlib.suppress(OSError):  # it has ended already
-            watched.append(os.pidfd_open(int(line)))  # a descriptor, so that a reused number is never signalled
+            watched.append(
+                os.pidfd_open(int(line))
+            )  # a descriptor, so that a reused number is never signalled
     if wait(watched, PATIENCE_S):
         for pidfd in watched:
             with contextlib.suppress(ProcessLookupError):

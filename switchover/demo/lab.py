@@ -12,23 +12,27 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import dns.exception
 import dns.message
 import dns.query
-import psycopg
 
 from switchover.demo import clusters, texts
-from switchover.demo.clusters import Cluster
 from switchover.demo.processes import LabFailed, Processes, Program
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psycopg
+
+    from switchover.demo.clusters import Cluster
+
 _LOW_PORTS = range(20000, 32000)
-"""Below Linux's range for outgoing connections (ip_local_port_range), so that none takes a port before its server."""
+"""Below Linux's range for outgoing connections (ip_local_port_range), so that none takes a port first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +122,10 @@ class Lab:
             self.folder.chmod(0o711)  # PostgreSQL's user passes through; it can list nothing
         home = clusters.installs(self.folder, user)
         self.ports = texts.Ports(
-            dns=_free_port(texts.PARENT, texts.NS1, texts.NS2, texts.RESOLVER),
-            web=_free_port(texts.OLD, texts.NEW),
-            old=_free_port("127.0.0.1"),
-            new=_free_port("127.0.0.1"),
+            dns=free_port(texts.PARENT, texts.NS1, texts.NS2, texts.RESOLVER),
+            web=free_port(texts.OLD, texts.NEW),
+            old=free_port("127.0.0.1"),
+            new=free_port("127.0.0.1"),
         )
         self.env = _environment(self.folder)
         self.old = clusters.prepare(self.folder, "old", self.ports.old, home, user)
@@ -230,7 +234,7 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _free_port(*addresses: str) -> int:
+def free_port(*addresses: str) -> int:
     """A port that is free on all these addresses, over TCP and UDP."""
     for port in random.sample(_LOW_PORTS, 200):
         with contextlib.suppress(OSError):

@@ -1,13 +1,14 @@
-"""The lab's authoritative nameserver: a parent zone, a primary that takes signed updates, a secondary that follows.
+"""The lab's authoritative nameserver: a parent zone, a primary that takes signed updates, a slower secondary.
 
-``python -m switchover.demo.nameserver --port 5300 --parent 127.0.0.10 --primary 127.0.0.11 --secondary 127.0.0.12
---zone shop.test=shop.test.zone --parent-zone test=test.zone --key-file shop.key``
+``python -m switchover.demo.nameserver --port 5300 --parent 127.0.0.10 --primary 127.0.0.11
+--secondary 127.0.0.12 --zone shop.test=shop.test.zone --parent-zone test=test.zone --key-file shop.key``
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ import dns.rdtypes.ANY.TSIG
 import dns.rrset
 import dns.tsig
 import dns.update
+import dns.versioned
 
 from switchover.demo import zone as rules
 from switchover.demo.dnsserver import listen
@@ -32,7 +34,6 @@ from switchover.demo.dnsserver import listen
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import dns.versioned
     from dns.transaction import Transaction
 
 Keyring = dict[dns.name.Name, dns.tsig.Key]
@@ -112,11 +113,11 @@ def _code(query: dns.message.Message, code: dns.rcode.Rcode) -> dns.message.Mess
 
 
 def _refuse_signature(wire: bytes, error: dns.rcode.Rcode) -> dns.message.Message:
-    """NOTAUTH with the TSIG error and no signature (RFC 8945 5.2; BADTIME should be signed, this one is not)."""
+    """NOTAUTH with the TSIG error and no signature (RFC 8945 5.2; it would sign BADTIME)."""
     query = dns.message.from_wire(wire, keyring=False)
     assert query.tsig is not None  # noqa: S101  its signature is what was wrong
     reply = _code(query, dns.rcode.NOTAUTH)
-    tsig = dns.rdtypes.ANY.TSIG.TSIG(
+    tsig = dns.rdtypes.ANY.TSIG.TSIG(  # type: ignore[no-untyped-call]
         dns.rdataclass.ANY,
         dns.rdatatype.TSIG,
         query.tsig[0].algorithm,
@@ -134,16 +135,18 @@ def _refuse_signature(wire: bytes, error: dns.rcode.Rcode) -> dns.message.Messag
 def read_key(path: Path) -> dns.tsig.Key:
     """The key from a BIND key file of one clause, as tsig-keygen writes it."""
     words = path.read_text().replace(";", " ").replace("{", " ").replace("}", " ").replace('"', " ").split()
-    after = dict(zip(words, words[1:], strict=False))
+    after = dict(itertools.pairwise(words))
     return dns.tsig.Key(after["key"], after["secret"], after["algorithm"])
+
+
+def _load(named: str) -> dns.versioned.Zone:
+    name, _, file = named.partition("=")
+    return rules.load(Path(file).read_text(), name)
 
 
 async def serve(options: argparse.Namespace) -> None:
     """Serve on all three addresses until the process ends."""
-    name, _, file = options.zone.partition("=")
-    parent_name, _, parent_file = options.parent_zone.partition("=")
-    zone = rules.load(Path(file).read_text(), name)
-    parent = rules.load(Path(parent_file).read_text(), parent_name)
+    zone, parent = _load(options.zone), _load(options.parent_zone)
     key = read_key(options.key_file)
     primary, secondary = Served(zone), Served(zone)
     loop = asyncio.get_running_loop()

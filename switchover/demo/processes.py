@@ -79,7 +79,7 @@ class Processes:
                 env=dict(program.env),
                 cwd="/",
                 start_new_session=True,
-                preexec_fn=die_with_lab,  # noqa: PLW1509  the lab starts children from its one thread
+                preexec_fn=die_with_lab,
                 user=program.uid,
                 group=program.gid,
                 extra_groups=None if program.uid is None else [],
@@ -103,6 +103,7 @@ class Processes:
             code = child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise LabFailed(f"{name} ran past its deadline of {timeout_s:g} s") from None
+        self.stop(name)
         if code != 0:
             raise LabFailed(f"{name} ended with code {code}: {self.said(name)}")
 

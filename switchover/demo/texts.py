@@ -51,7 +51,8 @@ ns2.shop A {NS2}
 
 def key(secret: bytes) -> str:
     """The TSIG key that may update the zone, as tsig-keygen writes it."""
-    return f'key "switchover." {{\n\talgorithm hmac-sha256;\n\tsecret "{base64.b64encode(secret).decode()}";\n}};\n'
+    text = base64.b64encode(secret).decode()
+    return f'key "switchover." {{\n\talgorithm hmac-sha256;\n\tsecret "{text}";\n}};\n'
 
 
 def services(ports: Ports) -> str:

@@ -1,6 +1,7 @@
 """The lab's web application: a shop that reads and writes its PostgreSQL database.
 
-``python -m switchover.demo.webapp --role old --listen 127.0.0.31:8000 --service shop_old_app --maintenance FILE``
+``python -m switchover.demo.webapp --role old --listen 127.0.0.31:8000 --service shop_old_app
+--maintenance FILE``
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SELECT %s, 1 + floor(random() * 20000)::int, 'SKU-' || 1 + floor(random() * 500)
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """The database behind the pages. Connections that were cut are dropped; the next request makes a new one."""
+    """The database behind the pages; a connection that was cut is dropped and made anew."""
 
     service: str
     _idle: queue.LifoQueue[Connection] = field(default_factory=queue.LifoQueue, init=False)
@@ -126,7 +127,9 @@ class Page(http.server.BaseHTTPRequestHandler):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance")
             return
         try:
-            status, text = self._get() if self.command == "GET" else self._post(body.decode("utf-8", "replace"))
+            status, text = (
+                self._get() if self.command == "GET" else self._post(body.decode("utf-8", "replace"))
+            )
         except psycopg.Error:
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer"
         self._say(status, text)
@@ -165,7 +168,9 @@ def main() -> None:
     parser.add_argument("--role", choices=("old", "new"), required=True)
     parser.add_argument("--listen", required=True, metavar="IP:PORT")
     parser.add_argument("--service", required=True, help="section of PGSERVICEFILE")
-    parser.add_argument("--maintenance", type=Path, required=True, help="while this file exists the old app is closed")
+    parser.add_argument(
+        "--maintenance", type=Path, required=True, help="while this file exists the old app is closed"
+    )
     with App(parser.parse_args()) as app:
         app.serve_forever()
 

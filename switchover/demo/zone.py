@@ -64,13 +64,15 @@ def answer(query: dns.message.Message, origin: dns.name.Name, zone: Transaction)
 def identify(query: dns.message.Message, reply: dns.message.Message, server: str) -> None:
     """Say which server answers, when asked (NSID, RFC 5001)."""
     if any(option.otype == dns.edns.OptionType.NSID for option in query.options):
-        reply.use_edns(0, 0, 1232, query.payload, [dns.edns.GenericOption(dns.edns.OptionType.NSID, server.encode())])
+        reply.use_edns(
+            0, 0, 1232, query.payload, [dns.edns.GenericOption(dns.edns.OptionType.NSID, server.encode())]
+        )
 
 
 def _cut(
     name: dns.name.Name, kind: dns.rdatatype.RdataType, origin: dns.name.Name, zone: Transaction
 ) -> dns.name.Name | None:
-    """The delegation at or above ``name``, if the zone ends there; DS is asked of the parent (RFC 4035 3.1.4.1)."""
+    """The delegation at or above ``name``, if any; DS is the parent's own (RFC 4035 3.1.4.1)."""
     cut = None
     while name != origin:
         if zone.get(name, dns.rdatatype.NS) is not None and not (cut is None and kind == dns.rdatatype.DS):
@@ -114,7 +116,7 @@ def update(message: dns.update.UpdateMessage, zone: dns.versioned.Zone) -> dns.r
         if _contents(txn) == before:
             txn.rollback()
         else:
-            txn.update_serial()
+            txn.update_serial(name=asked.name)
     return dns.rcode.NOERROR
 
 
@@ -159,11 +161,14 @@ def _apply(rrset: dns.rrset.RRset, origin: dns.name.Name, zone: Transaction) -> 
 
 
 def _beside_cname(name: dns.name.Name, kind: dns.rdatatype.RdataType, zone: Transaction) -> bool:
-    """A name with a CNAME has nothing else; such an addition is ignored without an error (RFC 2136 3.4.2.2)."""
+    """A name with a CNAME has nothing else; such an addition is ignored, no error (RFC 2136 3.4.2.2)."""
     if kind == dns.rdatatype.CNAME:
         return zone.name_exists(name) and zone.get(name, dns.rdatatype.CNAME) is None
     return zone.get(name, dns.rdatatype.CNAME) is not None
 
 
 def _contents(zone: Transaction) -> Contents:
-    return {(name, records.rdtype): (records.ttl, frozenset(records)) for name, records in zone.iterate_rdatasets()}
+    return {
+        (name, records.rdtype): (records.ttl, frozenset(records))
+        for name, records in zone.iterate_rdatasets()
+    }
