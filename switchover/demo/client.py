@@ -4,8 +4,8 @@
 --folder FOLDER``
 
 ``acknowledged.log`` gets ``<token> <order number> <old|new>`` a line, ``refused.log`` the seconds since
-the epoch and what was said. Each line is one write(2), so a killed client has lost none; only a crash of the machine
-could.
+the epoch and what was said. Each line is one write(2), so a killed client has lost none; only a crash of the
+machine could.
 """
 
 from __future__ import annotations

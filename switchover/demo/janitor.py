@@ -14,7 +14,10 @@ PATIENCE_S = 10.0
 
 
 def main(folder: str) -> None:
-    """Read a process id a line; at the end of input (the lab is gone) end those processes and clean up."""
+    """Read a process id a line; at the end of input (the lab is gone) end those processes and clean up.
+
+    An empty ``folder`` is one to keep.
+    """
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, signal.SIG_IGN)
     watched = []
@@ -28,7 +31,8 @@ def main(folder: str) -> None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         wait(watched, PATIENCE_S)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait(watched: list[int], patience_s: float) -> bool:

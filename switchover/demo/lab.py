@@ -22,6 +22,7 @@ import dns.message
 import dns.query
 
 from switchover.demo import clusters, texts
+from switchover.demo.client import REFUSED
 from switchover.demo.processes import LabFailed, Processes, Program
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Wishes:
     opens_in: timedelta = timedelta(0)
     """From the lab's start to the window's."""
     window: str = "10m"
+    keep: bool = False
+    """Whether the folder stays when the lab ends; its processes never do."""
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class Lab:
     def __enter__(self) -> Self:
         clusters.wheel()
         self.folder = Path(tempfile.mkdtemp(prefix="switchover-demo-"))
-        self.processes = Processes(self.folder)
+        self.processes = Processes(self.folder, self.wishes.keep)
         try:
             self._start()
         except BaseException:
@@ -76,9 +79,10 @@ class Lab:
         self.close()
 
     def close(self) -> None:
-        """End every process and remove the folder."""
+        """End every process and, unless it is wished to stay, remove the folder."""
         self.processes.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.wishes.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def plan(self) -> Path:
@@ -99,6 +103,16 @@ class Lab:
         """A superuser's connection to the "old" or the "new" database server."""
         return (self.old if which == "old" else self.new).connect(self._admin, dbname)
 
+    def serving(self) -> str:
+        """The host that users are sent to, "old" or "new", as the primary nameserver says."""
+        query = dns.message.make_query("shop.test.", "A", flags=0)
+        reply = dns.query.tcp(query, texts.NS1, timeout=5, port=self.ports.dns)
+        return (
+            "new"
+            if any(record.to_text() == texts.NEW for rrset in reply.answer for record in rrset)
+            else "old"
+        )
+
     def start_client(self, rate: float = 20.0) -> None:
         """Let users place orders."""
         self._python(
@@ -106,6 +120,7 @@ class Lab:
             *("--name", "shop.test", "--port", str(self.ports.web)),
             *("--resolver", self.resolver, "--folder", str(self.folder), "--rate", str(rate)),
         )
+        self.processes.wait_until("client", (self.folder / REFUSED).exists)
 
     def stop_client(self) -> None:
         """Send the users home; orders under way are waited for."""

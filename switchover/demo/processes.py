@@ -49,13 +49,15 @@ class Processes:
     """
 
     folder: Path
+    keep: bool = False
+    """Whether the folder outlives the lab."""
     _running: list[tuple[Program, subprocess.Popen[bytes]]] = field(default_factory=list, init=False)
     _janitor: subprocess.Popen[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         script = Path(__file__).with_name("janitor.py")
         self._janitor = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script), str(self.folder)],
+            [sys.executable, "-I", "-S", str(script), "" if self.keep else str(self.folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -65,17 +67,33 @@ class Processes:
 
     def start(self, program: Program) -> subprocess.Popen[bytes]:
         """Start it in its own session, without a terminal, with its output in its log."""
+        log = os.open(self.log(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            return self._spawn(program, log)
+        finally:
+            os.close(log)
 
+    def run(self, program: Program, on_line: Callable[[str], None]) -> int:
+        """Run it to its end, hand over each line it writes, and return its exit code."""
+        child = self._spawn(program, subprocess.PIPE)
+        assert child.stdout is not None  # noqa: S101  a pipe was asked for
+        with child.stdout as out:
+            for line in out:
+                on_line(plain(line).rstrip())
+        code = child.wait()
+        self.stop(program.name)
+        return code
+
+    def _spawn(self, program: Program, out: int) -> subprocess.Popen[bytes]:
         def die_with_lab() -> None:
             _libc.prctl(_PR_SET_PDEATHSIG, program.stop)
 
-        log = os.open(self.log(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             child = subprocess.Popen(
                 program.argv,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=out,
+                stderr=subprocess.STDOUT,
                 env=dict(program.env),
                 cwd="/",
                 start_new_session=True,
@@ -86,8 +104,6 @@ class Processes:
             )
         except OSError as error:
             raise LabFailed(f"{program.name} could not be started: {error.strerror}") from None
-        finally:
-            os.close(log)
         self._running.append((program, child))
         self._tell_janitor(child.pid)
         return child

@@ -10,8 +10,8 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,6 +19,9 @@ import pytest
 from switchover.demo import texts
 from switchover.demo.lab import Lab
 from switchover.demo.processes import LabFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HOLDER = """
 import signal, sys

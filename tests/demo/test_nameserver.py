@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dns.asyncquery
 import dns.exception
@@ -23,6 +22,10 @@ from switchover.demo import texts
 from switchover.demo.lab import free_port
 from switchover.demo.nameserver import read_key
 from switchover.demo.processes import Processes, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 LAG_S = 0.3
 
