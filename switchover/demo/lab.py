@@ -26,8 +26,6 @@ from switchover.demo.client import REFUSED
 from switchover.demo.processes import LabFailed, Processes, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import psycopg
 
     from switchover.demo.clusters import Cluster
@@ -136,11 +134,12 @@ class Lab:
         if user is not None:
             self.folder.chmod(0o711)  # PostgreSQL's user passes through; it can list nothing
         home = clusters.installs(self.folder, user)
+        old = free_port("127.0.0.1")
         self.ports = texts.Ports(
             dns=free_port(texts.PARENT, texts.NS1, texts.NS2, texts.RESOLVER),
             web=free_port(texts.OLD, texts.NEW),
-            old=free_port("127.0.0.1"),
-            new=free_port("127.0.0.1"),
+            old=old,
+            new=free_port("127.0.0.1", unlike=old),
         )
         self.env = _environment(self.folder)
         self.old = clusters.prepare(self.folder, "old", self.ports.old, home, user)
@@ -249,19 +248,18 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def free_port(*addresses: str) -> int:
+def free_port(*addresses: str, unlike: int = 0) -> int:
     """A port that is free on all these addresses, over TCP and UDP."""
     for port in random.sample(_LOW_PORTS, 200):
         with contextlib.suppress(OSError):
-            for _ in _taken(port, addresses):
-                pass
-            return port
+            _bind(port, addresses)
+            if port != unlike:
+                return port
     raise LabFailed(f"no free port on {', '.join(addresses)}; is this loopback on Linux?")
 
 
-def _taken(port: int, addresses: tuple[str, ...]) -> Iterator[None]:
+def _bind(port: int, addresses: tuple[str, ...]) -> None:
     for address in addresses:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with socket.socket(socket.AF_INET, kind) as probe:
                 probe.bind((address, port))
-                yield

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import shutil
 import signal
 import stat
 import subprocess
@@ -10,6 +12,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,12 @@ import psycopg
 import pytest
 
 from switchover.demo import texts
+from switchover.demo.account import account
+from switchover.demo.auto import run_demo
+from switchover.demo.client import ACKNOWLEDGED, REFUSED
+from switchover.demo.clusters import installs, server_user, wheel
 from switchover.demo.lab import Lab
+from switchover.demo.operator import set_window
 from switchover.demo.processes import LabFailed
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import signal, sys
 from switchover.demo.lab import Lab
+from switchover.demo.operator import set_window
 from switchover.demo.processes import LabFailed
 def interrupt(*_):
     raise KeyboardInterrupt
@@ -156,6 +165,53 @@ def test_users_place_orders_and_each_acknowledged_one_is_kept(lab: Lab) -> None:
     assert kept == (len(tokens),)
 
 
+def test_an_order_that_is_lost_or_doubled_is_named(lab: Lab) -> None:
+    log = lab.folder / ACKNOWLEDGED
+    (lab.folder / REFUSED).touch()
+    kept = log.read_text() if log.exists() else ""
+    try:
+        for token in ("kept", "double", "double"):
+            assert ask(lab, texts.OLD, "/orders", token)[0] == 201
+        log.write_text("kept 1 old\ndouble 2 old\nlost 3 new\n")
+        found = account(lab, lab.serving())
+    finally:
+        log.write_text(kept)
+    assert (found.missing, found.twice, found.holds) == (("lost",), ("double",), False)
+    assert "1 MISSING, 1 TWICE" in found.says()
+
+
+def test_setting_the_window_changes_that_line_and_nothing_else(lab: Lab) -> None:
+    before = lab.plan.read_text().splitlines()
+    set_window(lab, datetime(2026, 12, 5, 22, 0, 1, tzinfo=UTC))
+    after = lab.plan.read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [new for _, new in changed] == ["start        = 2026-12-05T22:00:01"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
+def test_a_wheel_that_postgresqls_user_cannot_reach_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = server_user()
+    with tempfile.TemporaryDirectory() as closed, tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o711)
+        for folder in (wheel(), wheel().with_name(f"{wheel().name}.libs")):
+            shutil.copytree(folder, Path(closed) / folder.name)
+        monkeypatch.syspath_prepend(closed)
+        monkeypatch.delitem(sys.modules, wheel().name, raising=False)
+        home = installs(Path(place), user)
+        assert home.is_relative_to(place)
+        asked = [home / "pginstall" / "bin" / "initdb", "--version"]
+        said = subprocess.run(asked, user=user.uid, group=user.gid, cwd="/", capture_output=True, text=True)
+        assert "PostgreSQL) 16" in said.stdout
+
+
+def test_without_the_wheel_the_demo_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run_demo(auto=True, keep=False) == 2
+    assert "pip install 'switchover[demo]'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_when_the_lab_is_ended_by(sign: signal.Signals) -> None:
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -173,8 +229,6 @@ def test_nothing_is_left_when_the_lab_is_ended_by(sign: signal.Signals) -> None:
 
 
 def wait_for_end(pidfd: int) -> None:
-    import select
-
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     assert poll.poll(20_000), "a process outlived the lab"
