@@ -125,7 +125,7 @@ def plan(ports: Ports, folder: Path, bin_folder: Path, opens: datetime, window: 
 
         [verify]
         soak  = "5s"
-        every = "500ms"
+        every = "1s"
 
         [[checklist]]
         id    = "notice"

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -25,8 +26,9 @@ from switchover.demo.auto import run_demo
 from switchover.demo.client import ACKNOWLEDGED, REFUSED
 from switchover.demo.clusters import installs, server_user, wheel
 from switchover.demo.lab import Lab
-from switchover.demo.operator import set_window
+from switchover.demo.operator import ATTESTED, set_window
 from switchover.demo.processes import LabFailed
+from switchover.plan.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 HOLDER = """
 import signal, sys
 from switchover.demo.lab import Lab
-from switchover.demo.operator import set_window
+from switchover.demo.operator import ATTESTED, set_window
 from switchover.demo.processes import LabFailed
+from switchover.plan.spec import Spec
 def interrupt(*_):
     raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
@@ -178,6 +181,13 @@ def test_an_order_that_is_lost_or_doubled_is_named(lab: Lab) -> None:
         log.write_text(kept)
     assert (found.missing, found.twice, found.holds) == (("lost",), ("double",), False)
     assert "1 MISSING, 1 TWICE" in found.says()
+
+
+def test_the_plan_is_one_that_switchover_reads(lab: Lab) -> None:
+    spec = Spec.model_validate(tomllib.loads(lab.plan.read_text()))
+    assert (spec.dns.from_, spec.dns.to) == (texts.OLD, texts.NEW)
+    assert (lab.folder / str(spec.dns.provider.key_file)).is_file()
+    assert {item.id for item in spec.checklist} == set(ATTESTED)
 
 
 def test_setting_the_window_changes_that_line_and_nothing_else(lab: Lab) -> None:
