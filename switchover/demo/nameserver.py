@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ import dns.versioned
 
 from switchover.demo import zone as rules
 from switchover.demo.dnsserver import listen
+from switchover.dns.keys import read_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,13 +132,6 @@ def _refuse_signature(wire: bytes, error: dns.rcode.Rcode) -> dns.message.Messag
     return reply
 
 
-def read_key(path: Path) -> dns.tsig.Key:
-    """The key from a BIND key file of one clause, as tsig-keygen writes it."""
-    words = path.read_text().replace(";", " ").replace("{", " ").replace("}", " ").replace('"', " ").split()
-    after = dict(itertools.pairwise(words))
-    return dns.tsig.Key(after["key"], after["secret"], after["algorithm"])
-
-
 def _load(named: str) -> dns.versioned.Zone:
     name, _, file = named.partition("=")
     return rules.load(Path(file).read_text(), name)
@@ -147,7 +140,7 @@ def _load(named: str) -> dns.versioned.Zone:
 async def serve(options: argparse.Namespace) -> None:
     """Serve on all three addresses until the process ends."""
     zone, parent = _load(options.zone), _load(options.parent_zone)
-    key = read_key(options.key_file)
+    key = read_key(options.key_file).for_dnspython()
     primary, secondary = Served(zone), Served(zone)
     loop = asyncio.get_running_loop()
 

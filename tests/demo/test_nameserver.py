@@ -20,8 +20,8 @@ import pytest
 
 from switchover.demo import texts
 from switchover.demo.lab import free_port
-from switchover.demo.nameserver import read_key
 from switchover.demo.processes import Processes, Program
+from switchover.dns.keys import read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,10 +61,14 @@ class Dns:
 def lab_dns(tmp_path: Path) -> Iterator[Dns]:
     folder = tmp_path / "lab"
     folder.mkdir()
+    (folder / "shop.key").touch(mode=0o600)
     (folder / "shop.key").write_text(texts.key(secrets.token_bytes(32)))
     (folder / "shop.test.zone").write_text(texts.SHOP_ZONE)
     (folder / "test.zone").write_text(texts.TEST_ZONE)
-    served = Dns(free_port(texts.PARENT, texts.NS1, texts.NS2, texts.RESOLVER), read_key(folder / "shop.key"))
+    served = Dns(
+        free_port(texts.PARENT, texts.NS1, texts.NS2, texts.RESOLVER),
+        read_key(folder / "shop.key").for_dnspython(),
+    )
     processes = Processes(folder)
     try:
         start(processes, folder, served.port)
