@@ -1,0 +1,132 @@
+"""The command line: parse, call, print. What a command needs is imported inside the command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from switchover import __version__
+
+STEPS = ("readiness", "rehearsal", "lower-ttl", "window", "cutover", "verify", "finish")
+
+EXITS = """exit codes:
+  0  done, or yes            3  not yet: waits for time or a person
+  1  no: failed or blocked   4  unknown: a person must look
+  2  wrong use               5  another run holds the plan
+"""
+
+
+def run_command(argv: list[str]) -> int:
+    """Run one command; returns its exit code and shows no traceback unless ``--debug`` is given."""
+    parser = _parser()
+    commands = set(_COMMANDS)
+    words = [word for word in argv if not word.startswith("-")]
+    if not words or (words[0] not in commands and not {"-h", "--help", "--version"} & set(argv)):
+        argv = ["wizard", *argv]
+    options = parser.parse_args(argv)
+    module = import_module(f"switchover.cli.{_COMMANDS[options.command]}")
+    from switchover.cli.trouble import told
+
+    with told(debug=options.debug) as trouble:
+        code: int = getattr(module, options.command)(options)
+        return code
+    return trouble.code
+
+
+_COMMANDS = {
+    "wizard": "wizard",
+    "new": "new",
+    "check": "check",
+    "run": "run",
+    "rollback": "run",
+    "attest": "say",
+    "decide": "say",
+    "status": "status",
+    "report": "status",
+    "schema": "status",
+    "compare": "compare",
+    "dns": "dns",
+    "demo": "demo",
+}
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    answers = argparse.ArgumentParser(add_help=False)
+    answers.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else there")
+    parser = argparse.ArgumentParser(
+        prog="switchover",
+        description="Move a live application and its PostgreSQL database to a new host, step by step, with proof.",
+        epilog=EXITS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"switchover {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, says: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=says, description=says, parents=[shared, *parents])
+
+    def plan(to: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        to.add_argument("plan", type=Path, metavar="PLAN", help="the plan file")
+        return to
+
+    wizard = command("wizard", "the wizard; also: switchover [PLAN or FOLDER]")
+    wizard.add_argument("target", type=Path, nargs="?", default=Path("plans"), metavar="PLAN or FOLDER")
+    new = command("new", "ask, discover and write a commented plan")
+    new.add_argument("name", nargs="?", metavar="NAME")
+    plan(command("check", "read everything, change nothing", answers))
+    run = plan(command("run", "run the steps up to the first hold"))
+    run.add_argument("--through", choices=STEPS, metavar="STEP", help=f"stop after this step: {', '.join(STEPS)}")
+    run.add_argument("--yes", action="store_true", help="say go where a person's go is asked for")
+    run.add_argument("--events", action="store_true", help="one JSON line per event on stdout")
+    back = plan(command("rollback", "undo or roll back, whichever the state allows, after a preview"))
+    back.add_argument("--yes", action="store_true", help="do not ask for the plan's name")
+    back.add_argument("--events", action="store_true", help="one JSON line per event on stdout")
+    attest = plan(command("attest", "sign a checklist item", answers))
+    attest.add_argument("item", metavar="ITEM", help="the item's id")
+    attest.add_argument("--note", required=True, help="the evidence, in a sentence or a link")
+    decide = plan(command("decide", "answer a hold", answers))
+    decide.add_argument("hold", metavar="HOLD", help="the hold's key, as `status` shows it")
+    decide.add_argument("choice", choices=("go", "abort"))
+    decide.add_argument("--note", default="", help="why")
+    status = plan(command("status", "where every step stands, what is next, what it waits for", answers))
+    status.add_argument("--follow", action="store_true", help="go on until the run ends")
+    report = plan(command("report", "the report, from the journal alone"))
+    report.add_argument("--format", default="md", choices=("md", "json"), help="md (default) or json")
+    command("schema", "the JSON Schema of the plan file, for editors")
+    compare = command("compare", "compare two databases exactly", answers)
+    compare.add_argument("source", metavar="SOURCE", help="conninfo or URI")
+    compare.add_argument("target", metavar="TARGET", help="conninfo or URI")
+    dns = command("dns", "who decides about a name, what each address serves, when caches have forgotten", answers)
+    dns.add_argument("name", metavar="NAME")
+    dns.add_argument("--at", metavar="SERVER", help="the resolver to discover with: ip or ip:port")
+    dns.add_argument("--port", type=int, default=53, help="port of the authoritative servers (for labs)")
+    demo = command("demo", "a real migration on this machine: two PostgreSQL versions, DNS, two web applications")
+    demo.add_argument("--auto", action="store_true", help="headless, to the report")
+    demo.add_argument("--keep", action="store_true", help="keep the lab's folder")
+    return parser
+
+
+def say(text: str) -> None:
+    """Print on stdout; a terminal that has gone away is no reason to stop."""
+    _write(sys.stdout, text)
+
+
+def tell(text: str) -> None:
+    """Print on stderr."""
+    _write(sys.stderr, text)
+
+
+_gone: set[int] = set()
+
+
+def _write(stream: object, text: str) -> None:
+    if id(stream) in _gone:
+        return
+    try:
+        print(text, file=stream, flush=True)  # type: ignore[call-overload]  # noqa: T201  the one place that prints
+    except OSError:
+        _gone.add(id(stream))

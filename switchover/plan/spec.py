@@ -1,0 +1,342 @@
+"""What the operator asks for: one model a TOML table, and one line for every problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from switchover.plan.journal import Json
+
+FORMAT = 1
+SHORTEST_LEAD = timedelta(hours=48)
+SHORTEST_WINDOW = timedelta(hours=2)
+_DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
+_HOST = re.compile(r"^(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_SECRET_KEY = re.compile(r"(?i)\b(password|sslpassword)\s*=")
+
+
+class MissingVariable(ValueError):
+    """A ``${VAR}`` of the plan is not in the environment."""
+
+
+def expand(text: str, environ: Mapping[str, str]) -> str:
+    """The text with each ``${VAR}`` from the environment; raises MissingVariable, naming the variable only."""
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in environ:
+            raise MissingVariable(f"the plan needs the environment variable {found[1]}; it is not set")
+        return environ[found[1]]
+
+    return _VARIABLE.sub(value, text)
+
+
+def parse_duration(value: object) -> object:
+    """A duration as the plan writes it, such as "48h", "1h30m" or "90s"."""
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.match(value) if isinstance(value, str) and value else None
+    if found is None:
+        raise ValueError('a duration such as "48h", "1h30m" or "90s"')
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+def _conninfo(text: str) -> str:
+    """Refuse a password in a conninfo or URI; the text itself is never repeated."""
+    way_out = "use a service file and a passfile (0600), or ${VAR}"
+    if _SECRET_KEY.search(text):
+        raise ValueError(f"no password in a plan: {way_out}")
+    if text.startswith(("postgres://", "postgresql://")):
+        authority = text.split("://", 1)[1].split("/", 1)[0]
+        userinfo = text.split("://", 1)[1].rpartition("@")[0] if "@" in text else ""
+        query = dict(parse_qsl(text.partition("?")[2]))
+        if ":" in userinfo or {"password", "sslpassword"} & set(query) or ("@" not in authority and "@" in text):
+            raise ValueError(f"no password in a plan: {way_out}")
+    elif "=" not in text and not _VARIABLE.search(text):
+        raise ValueError('a conninfo such as "service=shop_old" or a postgresql:// URI')
+    return text
+
+
+def _host(name: str) -> str:
+    name = name.rstrip(".").lower()
+    if not _HOST.match(name):
+        raise ValueError('a host name such as "shop.example.com"')
+    return name
+
+
+def _address(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise ValueError('an IPv4 address such as "203.0.113.10"') from None
+
+
+def _zone_name(text: str) -> str:
+    if text not in available_timezones() or ("/" not in text and text != "UTC"):
+        raise ValueError('an IANA zone such as "America/Toronto" (abbreviations such as EST have no rules)')
+    return text
+
+
+def _key_path(text: str) -> str:
+    if ".." in text.split("/"):
+        raise ValueError("a path without '..'")
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or not text.strip():
+        raise ValueError("1 to 64 printable characters")
+    return text
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(lambda value: int(value.total_seconds()), return_type=int),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["48h", "1h30m", "90s"]}),
+]
+Conninfo = Annotated[str, AfterValidator(_conninfo)]
+Host = Annotated[str, AfterValidator(_host)]
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class DatabaseSpec(_Table):
+    """Where the data is and where it goes."""
+
+    source: Conninfo = Field(description="conninfo or URI of the old database; no password; ${VAR} reads the environment")
+    target: Conninfo = Field(description="conninfo or URI of the new database")
+    method: Literal["dump", "replicate"] = Field("dump", description="how the data moves")
+    jobs: int = Field(4, ge=1, le=64, description="parallel jobs of pg_dump and pg_restore")
+    bin: str | None = Field(None, description="folder of pg_dump and pg_restore; default: the PATH")
+    keep_dump: bool = Field(True, description="keep the dump files as a backup of the old host")
+
+    @model_validator(mode="after")
+    def _different(self) -> DatabaseSpec:
+        if self.source == self.target:
+            raise ValueError("source and target must be two databases; both are the same text")
+        return self
+
+
+class ProviderSpec(_Table):
+    """Who changes the records."""
+
+    kind: Literal["manual", "rfc2136"] = "manual"
+    server: str | None = Field(None, description="primary that takes the updates: host, ip or ip:port")
+    key_file: Annotated[str, AfterValidator(_key_path)] | None = Field(
+        None, description="TSIG key in BIND's or Knot's format, 0600, relative to the plan"
+    )
+    zone: Host | None = Field(None, description="the zone, where discovery must not decide")
+
+    @model_validator(mode="after")
+    def _complete(self) -> ProviderSpec:
+        if self.kind == "rfc2136" and not (self.server and self.key_file):
+            raise ValueError('kind "rfc2136" needs server and key_file')
+        return self
+
+
+class DnsSpec(_Table):
+    """The names that move, and from where to where."""
+
+    names: Annotated[tuple[Host, ...], Field(min_length=1, strict=False)]
+    from_: Address = Field(alias="from", description="the old host's IPv4 address")
+    to: Address = Field(description="the new host's IPv4 address")
+    low_ttl: int = Field(60, ge=1, le=3600, description="seconds; the TTL during the switchover")
+    lead: Duration = Field(SHORTEST_LEAD, description="how long the low TTL must have been served before the cutover")
+    lead_reason: str | None = Field(None, min_length=8, description="why a lead under 48h is enough; repeated in the report")
+    port: int = Field(53, ge=1, le=65535, description="port of the authoritative servers, for labs")
+    resolver: str | None = Field(None, description="resolver to discover with: ip or ip:port; default: the system's")
+    resolvers: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None, description="public resolvers to watch: ip or ip:port; default: a built-in list"
+    )
+    accept: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="ids of left-behind records that are accepted as they are"
+    )
+    provider: ProviderSpec = ProviderSpec()
+
+    @model_validator(mode="after")
+    def _sound(self) -> DnsSpec:
+        if self.from_ == self.to:
+            raise ValueError(f"from and to are both {self.to}; they must differ")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a name is listed twice")
+        if self.lead < SHORTEST_LEAD and not self.lead_reason:
+            raise ValueError('lead is under 48h; give it 48h or more, or say why less is enough: lead_reason = "…"')
+        return self
+
+
+class WindowSpec(_Table):
+    """When users may be without service."""
+
+    start: datetime = Field(description="local time in `timezone`, without an offset")
+    timezone: Annotated[str, AfterValidator(_zone_name)]
+    length: Duration
+    fold: Literal["first", "second"] | None = Field(None, description="which one, where the clock is set back")
+    short_reason: str | None = Field(None, min_length=8, description="why under 2h is enough; repeated in the report")
+    contact: str | None = Field(None, description="whom users ask; for the notice")
+    notice: str | None = Field(None, description="own words for the notice")
+
+    @model_validator(mode="after")
+    def _real(self) -> WindowSpec:
+        if self.start.tzinfo is not None:
+            raise ValueError("start has an offset; write the local time without one, the zone decides")
+        _resolve(self.start, self.zone, self.fold, "start")
+        if self.length < SHORTEST_WINDOW and not self.short_reason:
+            raise ValueError('length is under 2h; give it 2h or more, or say why less is enough: short_reason = "…"')
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.timezone)
+
+    @property
+    def opens(self) -> datetime:
+        """UTC."""
+        return _resolve(self.start, self.zone, self.fold, "start")
+
+    @property
+    def closes(self) -> datetime:
+        """UTC; the length is real time, whatever the clocks on the wall do."""
+        return self.opens + self.length
+
+
+def _resolve(local: datetime, zone: ZoneInfo, fold: str | None, key: str) -> datetime:
+    """The instant of a local time; refuses one that the clock skips, and one that comes twice (PEP 495)."""
+    first, second = (local.replace(tzinfo=zone, fold=each) for each in (0, 1))
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local:
+        late = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None)
+        raise ValueError(f"{key} {local} does not exist in {zone.key}: the clock is set forward; {late} does")
+    if first.utcoffset() != second.utcoffset() and fold is None:
+        raise ValueError(f'{key} {local} comes twice in {zone.key}: say fold = "first" or fold = "second"')
+    return (second if fold == "second" else first).astimezone(UTC)
+
+
+class CommandSpec(_Table):
+    """A command of the operator's, as an argument list; no shell."""
+
+    command: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    timeout: Duration = timedelta(seconds=60)
+
+
+class MaintenanceSpec(_Table):
+    """How users are told, and how the old application stops taking work."""
+
+    on: CommandSpec | None = None
+    off: CommandSpec | None = None
+
+
+class ExpectSpec(_Table):
+    """What a healthy answer is."""
+
+    status: int = Field(200, ge=100, le=599)
+    contains: str | None = None
+    within_ms: int = Field(2000, ge=1, le=60000)
+
+
+class HealthSpec(_Table):
+    """One request that shows the application works."""
+
+    name: str
+    url: str
+    expect: ExpectSpec = ExpectSpec()
+
+    @model_validator(mode="after")
+    def _web(self) -> HealthSpec:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError("url must be http:// or https:// with a host name and no user")
+        return self
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+
+class VerifySpec(_Table):
+    """How long the new host is watched, and how much it may fail."""
+
+    soak: Duration = timedelta(minutes=15)
+    every: Duration = timedelta(seconds=5)
+    allow_failures: int = Field(0, ge=0)
+
+
+class ChecklistItem(_Table):
+    """Something a program cannot look at, and a person signs."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+    title: str
+    required: bool = True
+
+
+class Spec(_Table):
+    """The operator's part of the plan file."""
+
+    version: int
+    name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+    database: DatabaseSpec
+    dns: DnsSpec
+    window: WindowSpec | None = None
+    maintenance: MaintenanceSpec = MaintenanceSpec()
+    health: Annotated[tuple[HealthSpec, ...], Field(min_length=1, strict=False)]
+    verify: VerifySpec = VerifySpec()
+    checklist: Annotated[tuple[ChecklistItem, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Spec:
+        if self.version != FORMAT:
+            newer = "a newer release of switchover" if self.version > FORMAT else f"version = {FORMAT}"
+            raise ValueError(f"version {self.version} needs {newer}; this one reads {FORMAT}")
+        for check in self.health:
+            if check.host not in self.dns.names:
+                raise ValueError(f"health {check.name!r} asks {check.host}, which is not one of dns.names")
+        ids = [item.id for item in self.checklist]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two checklist items have the same id")
+        return self
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the operator's part, for editors."""
+    return Spec.model_json_schema(by_alias=True)
+
+
+def subtree(spec: Spec, keys: tuple[str, ...]) -> dict[str, Json]:
+    """The parts of the spec under dotted keys, as JSON; comments and order of the file do not matter."""
+    whole = spec.model_dump(mode="json", by_alias=True)
+    found: dict[str, Json] = {}
+    for key in keys:
+        value: Any = whole
+        for part in key.split("."):
+            value = value[part]
+        found[key] = value
+    return found
+
+
+def digest(spec: Spec, keys: tuple[str, ...]) -> str:
+    """A short name for those parts: ``sha256:`` and the hash of their canonical JSON."""
+    text = json.dumps(subtree(spec, keys), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

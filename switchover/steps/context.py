@@ -1,0 +1,107 @@
+"""What every step works with: the plan, its journal, the two databases, and what one run holds open."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from switchover.children import Children
+from switchover.dns.ask import Endpoint
+from switchover.dns.authority import Authority, find_authority
+from switchover.dns.providers import make_provider
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
+from switchover.plan.progress import Progress, fold
+from switchover.plan.spec import expand
+from switchover.postgres.connect import Database
+from switchover.postgres.fence import Fence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from psycopg import AsyncConnection
+
+    from switchover.dns.providers import Provider
+    from switchover.plan.journal import Entry, Json
+    from switchover.plan.spec import Spec
+
+
+@dataclass(slots=True)
+class Context:
+    """One run's hold on the world; ``entries`` is the journal as it grows."""
+
+    path: Path
+    spec: Spec
+    entries: Sequence[Entry]
+    plan_id: str
+    run_id: str
+    children: Children = field(default_factory=Children)
+    fence: Fence = field(default_factory=Fence)
+    target_fence: Fence = field(default_factory=Fence)
+    snapshot: AsyncConnection | None = None
+    """The session that holds the rehearsal's exported snapshot, as long as this run holds it."""
+    snapshot_name: str | None = None
+    authorities: dict[str, Authority] = field(default_factory=dict)
+
+    @property
+    def app_prefix(self) -> str:
+        """What every session of this plan's runs starts its application_name with."""
+        return f"switchover/{self.plan_id[:12]}/"
+
+    @property
+    def app(self) -> str:
+        """This run's application_name."""
+        return f"{self.app_prefix}{self.run_id}"
+
+    @property
+    def folder(self) -> Path:
+        """The plan's side files; 0700, made when first asked for."""
+        folder = self.path.with_name(self.path.name + ".d")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    @property
+    def source(self) -> Database:
+        return Database.parse(expand(self.spec.database.source, os.environ))
+
+    @property
+    def target(self) -> Database:
+        return Database.parse(expand(self.spec.database.target, os.environ))
+
+    @property
+    def copy_name(self) -> str:
+        """The database on the target server that the final copy is restored into before it takes the name."""
+        return f"switchover_copy_{self.plan_id[:12]}"
+
+    @property
+    def aside_name(self) -> str:
+        """Where the target's database of before waits while the copy bears its name."""
+        return f"switchover_before_{self.plan_id[:12]}"
+
+    @property
+    def rehearsal_name(self) -> str:
+        return f"switchover_rehearsal_{self.plan_id[:12]}"
+
+    @property
+    def provider(self) -> Provider:
+        return make_provider(self.spec.dns.provider, self.path.parent, self.spec.dns.port)
+
+    @property
+    def resolver(self) -> Endpoint | None:
+        named = self.spec.dns.resolver
+        return Endpoint.parse(named) if named else None
+
+    def progress(self) -> Progress:
+        return fold(self.spec, self.entries)
+
+    def facts(self, name: StepName) -> dict[str, Json]:
+        """What an earlier step found."""
+        return dict(step_of(self.progress(), name).facts)
+
+    async def authority(self, name: str, *, fresh: bool = False) -> Authority:
+        """Who decides about a name; asked once a run unless ``fresh``."""
+        if fresh or name not in self.authorities:
+            self.authorities[name] = await find_authority(name, resolver=self.resolver, port=self.spec.dns.port)
+        return self.authorities[name]

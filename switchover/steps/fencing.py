@@ -1,0 +1,91 @@
+"""The fence: what stops writes on the source, proved by trying to write; and its exact undoing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switchover.engine.action import Action, ActionFailed, Seen
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
+from switchover.plan.progress import touched
+from switchover.postgres.connect import connect
+from switchover.postgres.facts import write_mark
+from switchover.postgres.fence import FenceBefore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from switchover.engine.action import Facts
+    from switchover.engine.live import Live
+    from switchover.plan.journal import Json
+    from switchover.plan.progress import Progress
+    from switchover.steps.context import Context
+
+FENCE_DEADLINE_S = 120.0
+
+
+def fence_action(context: Context) -> Action:
+    """Fence the source; after a crash the settings stand but the locks are gone, so it is raised again."""
+
+    async def observe() -> Seen:
+        seen = await context.fence.observe(context.source, context.app)
+        before = await context.fence.read_before(context.source, context.app)
+        facts: Facts = {"fence": before.to_json()}
+        if seen.read_only and context.fence.held:
+            return Seen.done(**facts, mark=context.fence.mark)
+        return Seen.todo(**facts)
+
+    async def apply(live: Live) -> Facts:
+        raised = await context.fence.raise_(
+            context.source, context.app, context.app_prefix, deadline_s=FENCE_DEADLINE_S, say=live.log
+        )
+        attempts = await context.fence.prove(context.source, context.app)
+        return {"layers": list(raised.layers), "ended": list(raised.ended), "refused": list(attempts)}
+
+    async def undo(before: Mapping[str, Json], live: Live) -> Facts:
+        return await lower(context, before)
+
+    return Action(
+        "fence-source",
+        "stop writes on the source, and try to write",
+        observe,
+        apply,
+        undo,
+        does=(
+            "ALTER DATABASE … SET default_transaction_read_only = on",
+            "ALTER DATABASE … CONNECTION LIMIT 0",
+            "LOCK TABLE every table IN SHARE MODE, held to the end",
+            "pg_terminate_backend of every other client",
+        ),
+        undoes="every setting back to exactly what it was; the locks go with their session",
+        deadline_s=FENCE_DEADLINE_S + 30,
+    )
+
+
+async def lower(context: Context, before: Mapping[str, Json]) -> Facts:
+    """Put the source's settings back exactly as ``before`` holds them."""
+    saved = before.get("fence")
+    if not isinstance(saved, dict):
+        raise ActionFailed("the journal holds no settings from before the fence; put them back by hand")
+    await context.fence.release()
+    await context.fence.lower(context.source, context.app, FenceBefore.from_json(saved))
+    return {"fence": saved}
+
+
+def fenced_before(progress: Progress) -> Mapping[str, Json]:
+    """The source's settings from before the fence, as the cutover's journal holds them."""
+    for action in step_of(progress, StepName.CUTOVER).actions:
+        if action.id == "fence-source" and touched(action):
+            return action.before
+    return {}
+
+
+def source_mark(context: Context) -> str:
+    """The source's write mark under this run's fence; empty while no fence is held."""
+    return context.fence.mark if context.fence.held else ""
+
+
+async def mark_now(context: Context) -> str:
+    """The source's write mark at this moment."""
+    async with await connect(context.source, context.app) as connection:
+        return await write_mark(connection)

@@ -1,0 +1,125 @@
+"""Step 3: the TTL goes down on every authoritative address, days before anything moves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from switchover.dns.leftovers import leftovers
+from switchover.dns.propagation import safe_instant
+from switchover.engine.step import Gate, Step, Verdict
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
+from switchover.steps.dns_change import Proof, Rewrite, armed, rewrite_action
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from switchover.engine.action import Facts
+    from switchover.steps.context import Context
+
+EDIT_PATIENCE_S = 900.0
+"""How long a run watches for a change before it says who still serves the old answer."""
+
+
+def build(context: Context) -> Step:
+    """Lower each name's TTL; the address stays."""
+    dns = context.spec.dns
+    gates: list[Gate] = []
+    for name in dns.names:
+        gates.append(Gate(f"who decides about {name}", _decided(context, name)))
+        gates.append(Gate(f"nothing left behind at {name}", nothing_left_behind(context, name)))
+        gates.append(Gate(f"the change to {name} is permitted", permitted(context, _lowered(context, name))))
+    actions = tuple(
+        rewrite_action(
+            context, _lowered(context, name), f"lower the TTL of {name} to {dns.low_ttl} s", _proof(context)
+        )
+        for name in dns.names
+    )
+    return Step(StepName.LOWER_TTL, tuple(gates), actions, facts=lambda: _facts(context))
+
+
+def _lowered(context: Context, name: str) -> Rewrite:
+    dns = context.spec.dns
+    return Rewrite(name, dns.from_, dns.from_, dns.low_ttl)
+
+
+def _proof(context: Context) -> Proof:
+    """Three looks spread over a minute, or over the new TTL where that is shorter."""
+    return Proof(3, min(60.0, float(context.spec.dns.low_ttl)), EDIT_PATIENCE_S, edit_holds=True)
+
+
+def _facts(context: Context) -> Facts:
+    """T0 over all names and addresses, the safe instant and the end of the lead; the TTLs of before.
+
+    Where a TTL was seen low without our having seen it change, T0 is the moment it was seen.
+    """
+    dns = context.spec.dns
+    state = step_of(context.progress(), StepName.LOWER_TTL)
+    known = state.facts.get("original_ttl")
+    original = dict(known) if isinstance(known, dict) else {}
+    t0s: list[datetime] = []
+    for action in state.actions:
+        t0s.append(datetime.fromisoformat(str(action.result.get("t0") or action.proof["at"])))
+        ttl = action.before.get("ttl", dns.low_ttl)
+        name = action.id.removeprefix("set-ttl ")
+        original[name] = max(int(str(ttl)), int(str(original.get(name, 0))))
+    t0 = max(t0s)
+    old = max(int(str(ttl)) for ttl in original.values())
+    return {
+        "t0": t0.isoformat(),
+        "safe": safe_instant(t0, old).isoformat(),
+        "lead_ends": (t0 + dns.lead).isoformat(),
+        "original_ttl": original,
+    }
+
+
+def _decided(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
+    async def look() -> Verdict:
+        authority = await context.authority(name, fresh=True)
+        servers = ", ".join(f"{server.host} {server.endpoint}" for server in authority.servers)
+        problems = f"; {'; '.join(authority.problems)}" if authority.problems else ""
+        return Verdict(True, f"zone {authority.zone}, {servers}{problems}")
+
+    return look
+
+
+def nothing_left_behind(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
+    """No other record of the name still leads to the old host."""
+
+    async def look() -> Verdict:
+        authority = await context.authority(name)
+        dns = context.spec.dns
+        found = await leftovers(authority, name, dns.from_, dns.to)
+        errors = [each for each in found if each.severity == "error"]
+        said = "; ".join(f"{each.severity} {each.id}: {each.evidence}" for each in found) or "no other record leads there"
+        if errors:
+            return Verdict(False, said, "; ".join(each.fix for each in errors))
+        return Verdict(True, said)
+
+    return look
+
+
+def permitted(context: Context, rewrite: Rewrite) -> Callable[[], Awaitable[Verdict]]:
+    """Key, permission and expectation are proved by an update that changes nothing."""
+
+    async def look() -> Verdict:
+        return Verdict(True, await armed(context, rewrite))
+
+    return look
+
+
+def still_low(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
+    """A fresh look: every authoritative address still serves the old address with the low TTL."""
+    action = rewrite_action(context, _lowered(context, name), "", _proof(context))
+
+    async def look() -> Verdict:
+        seen = await action.observe()
+        ttls = f"TTL {seen.facts.get('ttl')}, {', '.join(str(value) for value in seen.facts.get('values') or [])}"
+        if seen.world.value == "done":
+            return Verdict(True, f"every authoritative address serves {ttls}")
+        return Verdict(False, f"not every address serves the low TTL: {ttls}", "run lower-ttl again")
+
+    return look
+
+

@@ -1,0 +1,130 @@
+"""The target opens: the compared copy takes the target's name, or gives it back as long as nobody wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switchover.engine.action import Action, ActionFailed, Seen
+from switchover.engine.step import Verdict
+from switchover.plan.outline import OPEN_TARGET
+from switchover.plan.progress import Passed
+from switchover.postgres.compare import Verdict as Sameness
+from switchover.postgres.compare import changes, compare
+from switchover.postgres.connect import connect
+from switchover.postgres.scratch import close_database, open_database, swap_back, swap_in, which
+from switchover.postgres.sequences import read_sequences, set_sequences
+from switchover.steps.copying import in_words
+from switchover.steps.fencing import mark_now, source_mark
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from switchover.engine.action import Facts
+    from switchover.engine.live import Live
+    from switchover.plan.journal import Json
+    from switchover.postgres.compare import TableChange
+    from switchover.steps.context import Context
+    from switchover.steps.copying import Copying
+
+
+def sequences_action(context: Context, copying: Copying) -> Action:
+    """Every sequence by value and is_called, owned by a column or not."""
+
+    async def observe() -> Seen:
+        if await copying.opened():
+            return Seen.done(opened=True)
+        if await copying.place() != "copy":
+            return Seen.todo()
+        async with (
+            await connect(context.source, context.app) as source,
+            await connect(copying.target, context.app) as target,
+        ):
+            theirs, ours = await read_sequences(source), await read_sequences(target)
+        return Seen.done(sequences=len(theirs)) if theirs == ours else Seen.todo(sequences=len(theirs))
+
+    async def apply(live: Live) -> Facts:
+        await set_sequences(context.source, copying.target, context.app)
+        return {}
+
+    return Action(
+        "sequences",
+        "set every sequence to the source's value",
+        observe,
+        apply,
+        does=("setval(name, last_value, is_called) for every sequence, then read back",),
+    )
+
+
+def open_action(context: Context, copying: Copying) -> Action:
+    """The point of no return may be passed from this action's intent on."""
+    target, copy, aside = context.target, context.copy_name, context.aside_name
+
+    async def observe() -> Seen:
+        place = await which(target, copy, aside, context.app)
+        if place == "mixed":
+            return Seen.unknown(f"the names {copy}, {aside} and the target's do not fit together")
+        return Seen.done(place=place) if place == "swapped" else Seen.todo(place=place)
+
+    async def apply(live: Live) -> Facts:
+        if await mark_now(context) != source_mark(context):
+            live.log("something ran on the source's server since the fence: comparing once more")
+            again = await compare(context.source, copying.target, context.app, on_progress=live.progress)
+            if again.verdict is not Sameness.SAME:
+                raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
+        await swap_in(target, copy, aside, context.app)
+        return {}
+
+    async def undo(before: Mapping[str, Json], live: Live) -> Facts:
+        await swap_back(target, copy, aside, context.app)
+        return {"place": await which(target, copy, aside, context.app)}
+
+    return Action(
+        OPEN_TARGET,
+        "open the target: the copy takes its name",
+        observe,
+        apply,
+        undo,
+        does=(f"ALTER DATABASE target RENAME TO {aside}", f"ALTER DATABASE {copy} RENAME TO target", "in one transaction"),
+        undoes="the names go back, after proof that no row was written",
+        deadline_s=120,
+    )
+
+
+async def may_undo(context: Context, copying: Copying) -> Verdict:
+    """Whether the cutover may still be undone: as long as nobody wrote on the target.
+
+    The target is closed before it is looked at, and stays closed when the answer is yes.
+    """
+    if context.progress().passed is Passed.NOT or not await copying.opened():
+        return Verdict(True, "the target was never open")
+    await close_database(context.target, context.app, context.app_prefix)
+    written = await written_since(context)
+    if not written:
+        return Verdict(True, "the target was closed and holds exactly what the source holds")
+    await open_database(context.target, context.app)
+    return Verdict(
+        False,
+        f"users have written on the target: {change_words(written)}",
+        "run again to go forward, or `switchover rollback` to leave those rows behind",
+    )
+
+
+async def written_since(context: Context) -> Sequence[TableChange]:
+    """The rows of the target that differ from the source, which the fence keeps as it was."""
+    found = await changes(context.source, context.target, context.app)
+    return [each for each in found if each.inserted or each.updated or each.deleted]
+
+
+def change_words(written: Sequence[TableChange]) -> str:
+    """The rows in words, table by table."""
+    return "; ".join(
+        f"{each.table}: {each.inserted} inserted, {each.updated} updated, {each.deleted} deleted" for each in written
+    )
+
+
+def change_facts(written: Sequence[TableChange]) -> list[Json]:
+    """The rows for the journal and the report."""
+    return [
+        {"table": each.table, "inserted": each.inserted, "updated": each.updated, "deleted": each.deleted}
+        for each in written
+    ]

@@ -1,0 +1,56 @@
+"""The outage meter around a step: what a user would have seen, four times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+from switchover.dns.authority import observe
+from switchover.plan.journal import Draft, What
+from switchover.web.outage import Meter, outages, read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from switchover.engine.runner import Runner
+    from switchover.plan.journal import Json
+    from switchover.plan.outline import StepName
+    from switchover.steps.context import Context
+
+
+async def metered(context: Context, runner: Runner, step: StepName) -> Callable[[], Awaitable[None]]:
+    """Start the meter; what is returned stops it and journals what it saw, with the hash of its samples."""
+    check = context.spec.health[0]
+    name = check.host
+    file = context.folder / f"outage-{step}-{context.run_id}.ndjson"
+    answer: list[str | None] = [None]
+
+    async def refresh() -> None:
+        """Keep the authoritative answer fresh; a server that does not answer leaves the last one standing."""
+        authority = await context.authority(name)
+        while True:
+            said = [each.values[0] for each in await observe(authority) if each.values]
+            answer[0] = said[0] if said else answer[0]
+            await asyncio.sleep(1)
+
+    async def resolve() -> str | None:
+        return answer[0]
+
+    meter = Meter(check.url, resolve, file, expect=check.expect)
+    tasks = [asyncio.ensure_future(refresh()), asyncio.ensure_future(meter.run())]
+
+    async def close() -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if not file.exists():
+            return
+        summary = outages(read_samples(file))
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        seen: dict[str, Json] = {
+            "kind": "outage", "file": file.name, "sha256": digest, "summary": summary.to_json()
+        }
+        runner.journal.append(Draft(step, "", What.EVIDENCE, seen))
+
+    return close

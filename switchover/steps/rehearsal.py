@@ -1,0 +1,127 @@
+"""Step 2: a full dump and restore into a scratch database, compared exactly and timed."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from switchover.engine.action import Action, Seen
+from switchover.engine.step import Gate, Step, Verdict
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
+from switchover.postgres.copy import hold_snapshot
+from switchover.postgres.facts import preflight, server_facts
+from switchover.postgres.scratch import database_exists, drop_copy
+from switchover.steps.copying import Copying, compare_action, dump_action, restore_action
+from switchover.words import size
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from switchover.engine.action import Facts
+    from switchover.engine.live import Live
+    from switchover.plan.journal import Json
+    from switchover.steps.context import Context
+
+DUMP_SHARE = 1.1
+"""Free space asked for, as a share of the database's size: a compressed dump is smaller, but not always."""
+
+
+def build(context: Context) -> Step:
+    """Everything the cutover will do to data, done to a scratch database while users work on."""
+    copying = Copying(context, "rehearsal", context.rehearsal_name, lambda: f"{context.run_id} {context.snapshot_name}")
+    actions = (
+        dump_action(copying, title="dump the source"),
+        restore_action(copying, title="restore it into a scratch database"),
+        compare_action(copying, sequences=False),
+        _drop(context, copying),
+    )
+    return Step(
+        StepName.REHEARSAL,
+        (*database_gates(context), Gate("room for the dump", _room(context))),
+        actions,
+        undo_on_failure=True,
+        facts=lambda: _facts(context),
+        around=lambda: _hold(context),
+    )
+
+
+async def _hold(context: Context) -> Callable[[], Awaitable[None]]:
+    """Keep one snapshot for dump and comparison, so that both see the same source while it is written to."""
+    context.snapshot, context.snapshot_name = await hold_snapshot(context.source, context.app)
+
+    async def let_go() -> None:
+        if context.snapshot is not None:
+            await context.snapshot.close()
+        context.snapshot, context.snapshot_name = None, None
+
+    return let_go
+
+
+def database_gates(context: Context) -> list[Gate]:
+    """What can be asked of both servers before anything is copied."""
+
+    async def look() -> Verdict:
+        found = await preflight(context.source, context.target, context.app, bin=context.spec.database.bin)
+        blocks = [each for each in found if each.severity == "block"]
+        said = "; ".join(f"{each.severity} {each.id}: {each.evidence}" for each in found) or "nothing to remark"
+        if blocks:
+            return Verdict(
+                False,
+                "; ".join(f"{each.id}: {each.evidence}" for each in blocks),
+                "; ".join(each.fix for each in blocks if each.fix),
+            )
+        return Verdict(True, said)
+
+    return [Gate("both servers are fit for the copy", look)]
+
+
+def _room(context: Context) -> Callable[[], Awaitable[Verdict]]:
+    async def look() -> Verdict:
+        facts = await server_facts(context.source, context.app)
+        free = shutil.disk_usage(context.folder).free
+        says = f"{size(free)} free beside the plan, the database is {size(facts.size_bytes)}"
+        if free < facts.size_bytes * DUMP_SHARE:
+            return Verdict(False, says, "free some space, or keep the plan on a larger disk")
+        return Verdict(True, says)
+
+    return look
+
+
+def _drop(context: Context, copying: Copying) -> Action:
+    async def observe() -> Seen:
+        there = await database_exists(context.target, copying.database, context.app)
+        kept = context.spec.database.keep_dump or not copying.folder.exists()
+        return Seen.done() if not there and kept else Seen.todo(database=copying.database)
+
+    async def apply(live: Live) -> Facts:
+        await drop_copy(context.target, copying.database, context.plan_id, context.app)
+        if not context.spec.database.keep_dump:
+            shutil.rmtree(copying.folder)
+            copying.manifest.unlink(missing_ok=True)
+        live.log(f"dropped {copying.database}")
+        return {}
+
+    return Action(
+        "drop-scratch", "drop the scratch database", observe, apply, does=(f"DROP DATABASE {copying.database}",)
+    )
+
+
+def _facts(context: Context) -> Facts:
+    """Seconds of each phase, bytes and rows: what the forecast is made of."""
+    state = step_of(context.progress(), StepName.REHEARSAL)
+    result = {action.id: action.result for action in state.actions}
+    dumped, restored, compared = result["dump-rehearsal"], result["restore-rehearsal"], result["compare-rehearsal"]
+    seconds: dict[str, Json] = {
+        "dump": dumped.get("seconds"),
+        "restore": restored.get("restore_s"),
+        "analyze": restored.get("analyze_s"),
+        "compare": compared.get("compare_s"),
+    }
+    return {
+        "seconds": seconds,
+        "bytes": dumped.get("bytes"),
+        "dump": dumped.get("folder") if context.spec.database.keep_dump else None,
+        "sha256": dumped.get("sha256"),
+        "comparison": compared.get("comparison"),
+    }
