@@ -74,9 +74,11 @@ def _wizard(lab: Lab) -> bool:
     from switchover.demo.operator import end_runner
     from switchover.tui.app import run
 
-    with _environment(lab.env):
-        code: int = run(lab.plan)
-    end_runner(lab)
+    try:
+        with _environment(lab.env):
+            code: int = run(lab.plan)
+    finally:
+        end_runner(lab)
     _count_orders(lab)
     return code == 0
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from switchover.demo.processes import LabFailed, Program
+from switchover.plan.lock import is_held, read_holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,12 +117,9 @@ def head(lines: list[str]) -> list[str]:
 
 def end_runner(lab: Lab) -> None:
     """End a runner that the wizard has left working: it must not outlive its servers."""
-    from switchover.plan.lock import Locked, RunLock
-
-    try:
-        RunLock.take(lab.plan, "demo").release()
-    except Locked as locked:
-        _end(locked.holder.pid)
+    holder = read_holder(lab.plan) if is_held(lab.plan) else None
+    if holder is not None:
+        _end(holder.pid)
 
 
 def _end(pid: int) -> None:

@@ -26,8 +26,9 @@ from switchover.demo.auto import run_demo
 from switchover.demo.client import ACKNOWLEDGED, REFUSED
 from switchover.demo.clusters import installs, server_user, wheel
 from switchover.demo.lab import Lab
-from switchover.demo.operator import ATTESTED, set_window
+from switchover.demo.operator import ATTESTED, end_runner, set_window
 from switchover.demo.processes import LabFailed
+from switchover.plan.lock import is_held
 from switchover.plan.spec import Spec
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 HOLDER = """
 import signal, sys
 from switchover.demo.lab import Lab
-from switchover.demo.operator import ATTESTED, set_window
+from switchover.demo.operator import ATTESTED, end_runner, set_window
 from switchover.demo.processes import LabFailed
+from switchover.plan.lock import is_held
 from switchover.plan.spec import Spec
 def interrupt(*_):
     raise KeyboardInterrupt
@@ -196,6 +198,29 @@ def test_setting_the_window_changes_that_line_and_nothing_else(lab: Lab) -> None
     after = lab.plan.read_text().splitlines()
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
     assert [new for _, new in changed] == ["start        = 2026-12-05T22:00:01"]
+
+
+RUNNER = """
+import signal, sys
+from pathlib import Path
+from switchover.plan.lock import RunLock
+lock = RunLock.take(Path(sys.argv[1]), "r1")
+print("held", flush=True)
+signal.pause()
+"""
+
+
+def test_a_runner_that_the_wizard_left_working_is_ended(lab: Lab) -> None:
+    argv = [sys.executable, "-c", RUNNER, str(lab.plan)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as runner:
+        try:
+            assert runner.stdout.readline() == b"held\n"
+            end_runner(lab)
+            assert runner.wait(10) == -signal.SIGTERM
+        finally:
+            runner.kill()
+    end_runner(lab)
+    assert not is_held(lab.plan)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
