@@ -263,6 +263,23 @@ def test_nothing_is_left_when_the_lab_is_ended_by(sign: signal.Signals) -> None:
     assert not [line for line in processes() if folder in line]
 
 
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_stopped_by_a_signal_says_so_and_cleans_up(sign: signal.Signals) -> None:
+    argv = [
+        sys.executable,
+        "-c",
+        "from switchover.demo.auto import run_demo; exit(run_demo(auto=True, keep=False))",
+    ]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        folder = demo.stdout.readline().split()[-1]
+        assert Path(folder).is_dir()
+        demo.send_signal(sign)
+        assert "stopped" in demo.stderr.read()
+        assert demo.wait(20) == 1
+    assert not Path(folder).exists()
+    assert not [line for line in processes() if folder in line]
+
+
 def wait_for_end(pidfd: int) -> None:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
