@@ -103,7 +103,7 @@ def parse_keys(text: str, where: str) -> Iterator[TsigKey]:
 
 
 def _without_comments(text: str) -> str:
-    """Without ``/* */``, ``//`` and ``#`` comments; inside quotes they are none (a secret may hold ``//``)."""
+    """Without ``/* */``, ``//`` and ``#`` comments, but not inside quotes (a secret may hold ``//``)."""
     token = re.compile(r'"[^"\n]*"|/\*.*?\*/|//[^\n]*|#[^\n]*', re.DOTALL)
     return token.sub(lambda match: match[0] if match[0].startswith('"') else " ", text)
 

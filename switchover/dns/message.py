@@ -17,14 +17,13 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rdtypes.ANY.SOA
 import dns.rrset
 
 from switchover.words import plain
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    import dns.rdtypes.ANY.SOA
 
 PAYLOAD = 1232
 """The UDP size that is not fragmented anywhere (DNS flag day 2020)."""

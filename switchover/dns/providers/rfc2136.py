@@ -1,8 +1,8 @@
 """Dynamic update (RFC 2136) signed with TSIG (RFC 8945), as compare-and-swap by prerequisites, over TCP.
 
 Measured on BIND 9.18, Knot 3.2 and PowerDNS 4.7: a partial or changed old set gives NXRRSET; ``replace`` is
-one atomic step, while a plain ``add`` of the same address with another TTL is ignored by Knot with NOERROR; an A
-added beside a CNAME is ignored with NOERROR by BIND and Knot. Hence: replace always, and after any reply, or
+one atomic step, while a plain ``add`` of the same address with another TTL is ignored by Knot with NOERROR;
+an A added beside a CNAME is ignored with NOERROR by BIND and Knot. So: always replace, and after any reply, or
 none, read back.
 """
 
@@ -51,7 +51,7 @@ _REFUSALS = {
     dns.rcode.REFUSED: "the key is known but may not update this record; see the zone's update policy or acl",
     dns.rcode.NOTIMP: "the server does not take dynamic updates (NSD never does); name the primary",
     dns.rcode.FORMERR: "the server did not understand the update; it may not be primary for the zone",
-    dns.rcode.SERVFAIL: "the server failed to store the update; see its log (often a folder it cannot write to)",
+    dns.rcode.SERVFAIL: "the server failed to store the update; see its log (often a read-only folder)",
 }
 _CHANGED = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN})
 
@@ -123,7 +123,7 @@ class Rfc2136:
         return answer.rrset
 
     async def check(self, change: Change) -> str:
-        """Send the real prerequisites with the deletion of an address that is not there: it changes nothing."""
+        """Send the real prerequisites and the deletion of an address that is not there: changes nothing."""
         self._expect(change, await self.read(change.owner, change.rdtype))
         update = self._prerequisites(change)
         update.delete(self._name(change), change.rdtype, _NOBODY[change.rdtype])
@@ -158,7 +158,7 @@ class Rfc2136:
             raise
         except ChangeRefused:  # of the reading; of the update it says nothing
             raise ChangeUnknown(
-                f"the update of {change.owner} was sent to {self.server} ({said}), and the server could not be "
+                f"the update of {change.owner} was sent to {self.server} ({said}), which could then not be "
                 f"asked what became of it: the record may be {change.old or 'absent'} or "
                 f"{change.new or 'absent'}. Look at it there, or run again: what is done is recognised"
             ) from None
@@ -235,7 +235,7 @@ class Rfc2136:
         return Endpoint(str(found[0][4][0]), self.port)
 
     async def _exchange(self, endpoint: Endpoint, message: dns.message.Message) -> dns.message.Message:
-        """Send over TCP. Raises Unreachable before it is sent, _Lost after; ChangeRefused for a TSIG error."""
+        """Send over TCP. Raises Unreachable before it is sent, _Lost after, ChangeRefused for TSIG."""
         backend = dns.asyncbackend.get_backend("asyncio")
         family = dns.inet.af_for_address(endpoint.ip)
         there = (endpoint.ip, endpoint.port)

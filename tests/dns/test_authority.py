@@ -1,0 +1,87 @@
+"""Who has the last word on a name, found on real servers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from switchover.dns.authority import NoAuthority, find_authority, observe
+from switchover.dns.message import State
+
+if TYPE_CHECKING:
+    from tests.dns.conftest import Net
+
+
+async def test_every_address_that_parent_and_zone_list_is_found(net: Net) -> None:
+    found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+    assert ("www.example.test", "example.test", "ns1.example.test") == (found.owner, found.zone, found.primary)
+    assert tuple(map(net.at, ("127.0.0.11", "127.0.0.12", "127.0.0.13"))) == found.endpoints
+    assert {"both"} == {server.source for server in found.servers}
+    assert ((), (), ()) == (found.parent_missing, found.child_missing, found.problems)
+
+
+async def test_a_cname_is_followed_to_the_name_that_holds_the_record(net: Net) -> None:
+    found = await find_authority("APP.example.test.", resolver=net.resolver.endpoint, port=net.port)
+    assert ("app.example.test", "www.example.test") == (found.qname, found.owner)
+    assert [("app.example.test", "www.example.test")] == [(alias.owner, alias.target) for alias in found.chain]
+
+
+async def test_every_address_answers_with_authority_and_its_serial(net: Net) -> None:
+    found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+    answers = await observe(found)
+    assert 3 == len(answers)
+    for answer in answers:
+        assert (State.OK, True, ("192.0.2.10",), 20, 1) == (
+            answer.state, answer.aa, answer.values, answer.ttl, answer.serial,
+        )
+    assert ["knot 127.0.0.11", "knot 127.0.0.12", "nsd"] == [answer.nsid for answer in answers]
+
+
+async def test_a_silent_resolver_is_not_read_as_no_such_record(net: Net) -> None:
+    net.resolver.stop()
+    with pytest.raises(NoAuthority, match=r"could not say .* closed.* Nothing is known"):
+        await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+
+
+async def test_a_failing_resolver_is_not_read_as_no_such_record(net: Net) -> None:
+    for server in (net.primary, net.knot, net.nsd):
+        server.stop()
+    with pytest.raises(NoAuthority, match=r"Nothing is known"):
+        await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+
+
+async def test_a_name_that_does_not_exist_is_said_to_not_exist(net: Net) -> None:
+    with pytest.raises(NoAuthority, match=r"nope\.example\.test does not exist.*30 s"):
+        await find_authority("nope.example.test", resolver=net.resolver.endpoint, port=net.port)
+
+
+async def test_a_text_that_is_no_name_is_said_to_be_none(net: Net) -> None:
+    with pytest.raises(NoAuthority, match="not a domain name"):
+        await find_authority("x" * 70 + ".example.test", resolver=net.resolver.endpoint, port=net.port)
+
+
+async def test_without_a_parent_the_zones_own_list_is_used_and_that_is_said(net: Net) -> None:
+    net.parent.stop()
+    found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+    assert 3 == len(found.servers)
+    assert {"child"} == {server.source for server in found.servers}
+    assert "the parent's list of servers for example.test is not known" in found.problems[0]
+
+
+async def test_servers_that_only_one_side_lists_are_named_and_watched(net: Net) -> None:
+    net.parent.stop()
+    net.parent.zones = {"test.": net.parent.zones["test."].replace("example NS ns3.example\n", "example NS ns9.example\n")}
+    net.parent.start()
+    found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+    assert (("ns3.example.test",), ("ns9.example.test",)) == (found.parent_missing, found.child_missing)
+    assert net.at("127.0.0.13") in found.endpoints
+    assert any("ns9.example.test has no address" in problem for problem in found.problems)
+
+
+async def test_a_killed_server_and_a_silent_one_are_told_apart(net: Net) -> None:
+    found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
+    net.knot.kill()
+    net.nsd.freeze()
+    states = {answer.endpoint.ip: answer.state for answer in await observe(found)}
+    assert {"127.0.0.11": State.OK, "127.0.0.12": State.BROKEN, "127.0.0.13": State.TIMEOUT} == states
