@@ -1,0 +1,147 @@
+"""One request, as a user would make it, to the address the name resolves to or to a pinned one."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
+
+import httpcore
+import httpx
+
+from switchover.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LARGEST_BODY = 1 << 20
+MOST_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked, and what a good answer is."""
+
+    url: str
+    address: str | None = None
+    """Connect here, with SNI and Host of the URL's name; None lets the system resolve the name."""
+    status: int = 200
+    contains: str | None = None
+    within_ms: int = 2000
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """How it went; ``reason`` says what is wrong, empty when ``ok``."""
+
+    ok: bool
+    at: datetime
+    ms: float
+    status: int | None = None
+    reason: str = ""
+    address: str | None = None
+    certificate_days: int | None = None
+
+
+class _Pinned(httpcore.AsyncNetworkBackend):
+    """Connects one host name to one address and refuses every other, so that a redirect cannot leave the pin."""
+
+    def __init__(self, host: str, address: str) -> None:
+        self._host = host
+        self._address = address
+        self._real = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  httpcore's own signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        if host != self._host:
+            raise httpcore.ConnectError(f"redirected to {host}, away from the pinned address")
+        return await self._real.connect_tcp(self._address, port, timeout, local_address, socket_options)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def probe(request: Request) -> Answered:
+    """Ask once, on a connection of its own; trouble of any kind is an answer, never an exception.
+
+    The certificate is verified against the URL's name also when the address is pinned; ``SSL_CERT_FILE``
+    names other roots. Bodies are read up to 1 MiB and the whole request, redirects included, has one deadline.
+    """
+    at = datetime.now(UTC)
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(request.timeout_s), _client(request) as client:
+            response, body, days = await _follow(client, request)
+    except TimeoutError:
+        return Answered(False, at, _ms(started), reason=f"no answer in {request.timeout_s:g} s", address=request.address)
+    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
+        reason = plain(str(error), 300) or type(error).__name__
+        return Answered(False, at, _ms(started), reason=reason, address=request.address)
+    ms = _ms(started)
+    reason = _wrong(request, response, body, ms)
+    return Answered(not reason, at, ms, response.status_code, reason, request.address, days)
+
+
+def _client(request: Request) -> httpx.AsyncClient:
+    context = ssl.create_default_context()
+    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False, retries=0)
+    if request.address is not None:
+        host = urlsplit(request.url).hostname or ""
+        transport._pool = httpcore.AsyncConnectionPool(
+            ssl_context=context, network_backend=_Pinned(host, request.address)
+        )
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=request.timeout_s)
+
+
+async def _follow(client: httpx.AsyncClient, request: Request) -> tuple[httpx.Response, bytes, int | None]:
+    """The answer after redirects, with at most 1 MiB of its body and the certificate's days left."""
+    url = request.url
+    for _ in range(MOST_REDIRECTS + 1):
+        async with client.stream("GET", url) as response:
+            if not response.is_redirect or request.status == response.status_code:
+                return response, await _body(response), _days_left(response)
+            url = urljoin(url, response.headers["location"])
+    raise httpx.TooManyRedirects(f"more than {MOST_REDIRECTS} redirects")
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = b""
+    async for chunk in response.aiter_bytes(65536):
+        body += chunk
+        if len(body) >= LARGEST_BODY:
+            break
+    return body[:LARGEST_BODY]
+
+
+def _days_left(response: httpx.Response) -> int | None:
+    stream = response.extensions.get("network_stream")
+    secured = stream.get_extra_info("ssl_object") if stream is not None else None
+    certificate = secured.getpeercert() if secured is not None else None
+    if not certificate:
+        return None
+    return int((ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) // 86400)
+
+
+def _wrong(request: Request, response: httpx.Response, body: bytes, ms: float) -> str:
+    if response.status_code != request.status:
+        return f"status {response.status_code}, not {request.status}"
+    if request.contains is not None and request.contains.encode() not in body:
+        return f"the body does not contain {request.contains!r}"
+    if ms > request.within_ms:
+        return f"{ms:.0f} ms, more than {request.within_ms} ms"
+    return ""
+
+
+def _ms(started: float) -> float:
+    return round((time.monotonic() - started) * 1000, 1)
