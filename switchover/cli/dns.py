@@ -13,8 +13,8 @@ from switchover.words import glyph, instant
 if TYPE_CHECKING:
     import argparse
 
-    from switchover.dns.ask import Answer
     from switchover.dns.authority import Authority
+    from switchover.dns.message import Answer
 
 
 def dns(options: argparse.Namespace) -> int:
@@ -45,11 +45,9 @@ def dns(options: argparse.Namespace) -> int:
         )
         return 0 if agree else 1
     say(f"{authority.qname}: owner {authority.owner}, zone {authority.zone}, primary {authority.primary}")
-    hosts = {server.endpoint: server.host for server in authority.servers}
     for answer in answers:
         mark = glyph("done") if answer.values else glyph("failed")
-        shows = f"{', '.join(answer.values)} TTL {answer.ttl}" if answer.values else f"{answer.state.value} {answer.detail}"
-        say(f"  {mark} {hosts.get(answer.endpoint, '')} {answer.endpoint}: {shows}")
+        say(f"  {mark} {authority.hosts.get(answer.endpoint, '')} {answer.endpoint}: {answer}")
     for problem in authority.problems:
         say(f"  {glyph('warn')} {problem}")
     say(f"if it were changed everywhere now, caches may keep the old answer until {instant(until)}")
@@ -57,8 +55,8 @@ def dns(options: argparse.Namespace) -> int:
 
 
 async def _ask(options: argparse.Namespace) -> tuple[Authority, tuple[Answer, ...]]:
-    from switchover.dns.ask import Endpoint
     from switchover.dns.authority import find_authority, observe
+    from switchover.dns.message import Endpoint
 
     resolver = Endpoint.parse(options.at) if options.at else None
     authority = await find_authority(options.name, resolver=resolver, port=options.port)

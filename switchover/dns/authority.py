@@ -95,7 +95,9 @@ async def observe(authority: Authority, rdtype: str = "A") -> tuple[Answer, ...]
 async def observe_one(endpoint: Endpoint, authority: Authority, rdtype: str = "A") -> Answer:
     """Ask one address for the owner's record, and for the SOA to go with it."""
     answer, soa = await asyncio.gather(
-        ask(endpoint, authority.owner, rdtype), ask(endpoint, authority.zone, "SOA")
+        # Two tries: a round is one of many, and must not take longer than the pause to the next.
+        ask(endpoint, authority.owner, rdtype, tries=2),
+        ask(endpoint, authority.zone, "SOA", tries=2),
     )
     return _with_soa(answer, soa.soa if soa.state is State.OK else None)
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
@@ -87,8 +87,8 @@ def seal(draft: Draft, seq: int, at: datetime, who: str, before: str) -> Entry:
     """The draft with its place in the chain after ``before``; its values cleaned to what the file can hold."""
     data = {key: clean(value) for key, value in draft.data.items() if value is not None}
     at = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
-    entry = Entry(seq, at, who, str(draft.step), draft.action, draft.what, data, "")
-    return Entry(seq, at, who, entry.step, draft.action, draft.what, data, chain_of(entry, before))
+    entry = Entry(seq, at, plain(who, 200), plain(draft.step, 100), plain(draft.action, 300), draft.what, data, "")
+    return replace(entry, chain=chain_of(entry, before))
 
 
 def chain_of(entry: Entry, before: str) -> str:

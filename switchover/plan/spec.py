@@ -185,7 +185,7 @@ class DnsSpec(_Table):
         if len(set(self.names)) != len(self.names):
             raise ValueError("a name is listed twice")
         if self.lead < SHORTEST_LEAD and not self.lead_reason:
-            raise ValueError('lead is under 48h; give it 48h or more, or say why less is enough: lead_reason = "…"')
+            raise ValueError(f'lead {self.lead} is under 48h; give it 48h or more, or say why less is enough: lead_reason = "…"')
         return self
 
 
@@ -206,7 +206,7 @@ class WindowSpec(_Table):
             raise ValueError("start has an offset; write the local time without one, the zone decides")
         _resolve(self.start, self.zone, self.fold, "start")
         if self.length < SHORTEST_WINDOW and not self.short_reason:
-            raise ValueError('length is under 2h; give it 2h or more, or say why less is enough: short_reason = "…"')
+            raise ValueError(f'length {self.length} is under 2h; give it 2h or more, or say why less is enough: short_reason = "…"')
         return self
 
     @property

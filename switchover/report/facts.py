@@ -126,7 +126,8 @@ def _verdict(progress: Progress) -> str:
 
 
 def _proved(spec: Spec, progress: Progress) -> tuple[list[str], list[str]]:
-    proved, missing = [], []
+    proved: list[str] = []
+    missing: list[str] = []
     claims = {
         StepName.READINESS: "the target answered as production under its own name before DNS pointed there",
         StepName.REHEARSAL: "a full dump was restored and compared exactly",

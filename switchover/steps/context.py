@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from switchover.children import Children
-from switchover.dns.ask import Endpoint
 from switchover.dns.authority import Authority, find_authority
+from switchover.dns.message import Endpoint
 from switchover.dns.providers import make_provider
 from switchover.plan.decide import step_of
 from switchover.plan.outline import StepName
@@ -84,9 +84,10 @@ class Context:
     def rehearsal_name(self) -> str:
         return f"switchover_rehearsal_{self.plan_id[:12]}"
 
-    @property
-    def provider(self) -> Provider:
-        return make_provider(self.spec.dns.provider, self.path.parent, self.spec.dns.port)
+    def provider(self, zone: str) -> Provider:
+        """Who changes the records of a zone."""
+        dns = self.spec.dns
+        return make_provider(dns.provider, self.path.parent, zone, dns.port, self.resolver)
 
     @property
     def resolver(self) -> Endpoint | None:

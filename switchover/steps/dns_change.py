@@ -10,14 +10,16 @@ from switchover.dns.authority import observe
 from switchover.dns.propagation import agreed
 from switchover.dns.providers import Change, NeedsEdit
 from switchover.dns.providers.manual import typical_mistake
-from switchover.dns.watch import Rrset, watch
+from switchover.dns.message import Rrset
+from switchover.dns.watch import watch
 from switchover.engine.action import Action, ActionFailed, Seen, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from switchover.dns.ask import Answer
     from switchover.dns.authority import Authority
+    from switchover.dns.message import Answer
+    from switchover.dns.watch import Round
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
@@ -31,6 +33,7 @@ class Proof:
     rounds: int
     spread_s: float
     deadline_s: float
+    interval_s: float = 1.0
     edit_holds: bool = False
     """Whether a missing edit by hand is a hold (days to go) or a failure (inside the window)."""
 
@@ -56,7 +59,7 @@ def rewrite_action(context: Context, rewrite: Rewrite, title: str, proof: Proof)
         undo=lambda before, live: _undo(context, rewrite, before, live),
         does=(
             f"{rewrite.name} A {rewrite.expected} -> {rewrite.name} A {rewrite.wanted} TTL {rewrite.ttl}",
-            f"by {context.provider.name}, only if the record is still {rewrite.expected}; then every address is asked",
+            f"by {context.spec.dns.provider.kind}, only if the record is still {rewrite.expected}; then every address is asked",
         ),
         undoes=f"the record goes back to {rewrite.expected} with its TTL of before, by the same compare-and-swap",
         deadline_s=proof.deadline_s + 30,
@@ -66,7 +69,7 @@ def rewrite_action(context: Context, rewrite: Rewrite, title: str, proof: Proof)
 async def armed(context: Context, rewrite: Rewrite) -> str:
     """Prove key, permission and expectation of a change without changing anything; returns the evidence."""
     authority = await context.authority(rewrite.name)
-    return await context.provider.check(_change(authority, rewrite, await _current(authority)))
+    return await context.provider(authority.zone).check(_change(authority, rewrite, await _current(authority)))
 
 
 async def _observe(context: Context, rewrite: Rewrite) -> Seen:
@@ -75,7 +78,7 @@ async def _observe(context: Context, rewrite: Rewrite) -> Seen:
     facts: Facts = {"at": _now(), "servers": servers_fact(authority, answers), **_before(answers)}
     if not any(answer.values for answer in answers):
         return Seen.unknown(f"no authoritative address of {authority.zone} answered for {rewrite.name}", **facts)
-    if agreed(answers, (rewrite.wanted,), rewrite.ttl).ok:
+    if agreed(answers, (rewrite.wanted,), rewrite.ttl, authority.hosts).ok:
         return Seen.done(**facts)
     return Seen.todo(**facts)
 
@@ -85,10 +88,11 @@ async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -
     by_hand = await _send(context, authority, rewrite, live)
     wanted = Rrset((rewrite.wanted,), rewrite.ttl)
 
-    def on_round(answers: Sequence[Answer]) -> None:
-        good = sum(1 for answer in answers if answer.values == wanted.values and answer.ttl == wanted.ttl)
-        live.progress(f"{rewrite.name}: {good} of {len(answers)} addresses serve it", good, len(answers), "addresses")
-        mistake = typical_mistake(answers, by_hand) if by_hand else None
+    def on_round(now: Round) -> None:
+        total = len(now.answers) - len(now.unseen)
+        good = total - len(now.missing)
+        live.progress(f"{rewrite.name}: {good} of {total} addresses serve it", good, total, "addresses")
+        mistake = typical_mistake(now.answers, by_hand) if by_hand else None
         if mistake:
             live.log(mistake)
 
@@ -99,16 +103,17 @@ async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -
         spread_s=proof.spread_s,
         deadline_s=proof.deadline_s,
         on_round=on_round,
+        interval_s=proof.interval_s,
     )
-    if not watched.ok:
-        missing = "; ".join(watched.missing)
+    if watched.t0 is None:
+        missing = "; ".join(f"{each.endpoint} {each.reason}" for each in watched.missing)
         if by_hand and proof.edit_holds:
             raise Waiting(f"edit:{rewrite.name}", f"waits for your edit: {missing}", "edit")
         raise ActionFailed(f"not every authoritative address serves it after {proof.deadline_s:g} s: {missing}")
-    return {
-        "t0": watched.t0.isoformat() if watched.t0 else _now(),
-        "servers": servers_fact(authority, watched.last),
-    }
+    servers: list[Json] = [
+        {"host": authority.hosts.get(each.endpoint, ""), **each.to_json()} for each in watched.observations
+    ]
+    return {"t0": watched.t0.isoformat(), "servers": servers}
 
 
 async def _undo(context: Context, rewrite: Rewrite, before: Mapping[str, Json], live: Live) -> Facts:
@@ -130,7 +135,7 @@ async def _send(context: Context, authority: Authority, rewrite: Rewrite, live: 
         )
     change = _change(authority, rewrite, current)
     try:
-        await context.provider.apply(change)
+        await context.provider(authority.zone).apply(change)
     except NeedsEdit as edit:
         for line in edit.instructions:
             live.log(line)
@@ -168,10 +173,9 @@ def _before(answers: Sequence[Answer]) -> Facts:
 
 def servers_fact(authority: Authority, answers: Sequence[Answer]) -> list[Json]:
     """What each authoritative address said, for the journal and the report."""
-    hosts = {server.endpoint: server.host for server in authority.servers}
     return [
         {
-            "host": hosts.get(answer.endpoint, ""),
+            "host": authority.hosts.get(answer.endpoint, ""),
             "address": str(answer.endpoint),
             "state": answer.state.value,
             "values": list(answer.values),

@@ -8,7 +8,6 @@ from switchover.engine.action import Action, Seen
 from switchover.engine.step import Step
 from switchover.plan.outline import StepName
 from switchover.postgres.scratch import database_exists, drop_copy, user_tables
-from switchover.report import write_reports
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def _raise_ttl(context: Context, name: str) -> Action:
     ttl = original.get(name) if isinstance(original, dict) else None
     to = context.spec.dns.to
     rewrite = Rewrite(name, to, to, int(str(ttl)) if ttl else context.spec.dns.low_ttl)
-    action = rewrite_action(context, rewrite, f"raise the TTL of {name} to {rewrite.ttl} s", Proof(2, 0.0, RAISE_DEADLINE_S, True))
+    action = rewrite_action(context, rewrite, f"raise the TTL of {name} to {rewrite.ttl} s", Proof(2, 0.0, RAISE_DEADLINE_S, edit_holds=True))
     return action
 
 

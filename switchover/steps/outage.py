@@ -37,7 +37,7 @@ async def metered(context: Context, runner: Runner, step: StepName) -> Callable[
     async def resolve() -> str | None:
         return answer[0]
 
-    meter = Meter(check.url, resolve, file, expect=check.expect)
+    meter = Meter(check, resolve, file)
     tasks = [asyncio.ensure_future(refresh()), asyncio.ensure_future(meter.run())]
 
     async def close() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from switchover.dns.resolvers import ResolverState, resolver_list, sample
+from switchover.dns.ask import ask
+from switchover.dns.resolvers import View, named, sample
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.plan.decide import step_of
 from switchover.plan.journal import Draft, What
@@ -16,7 +17,7 @@ from switchover.postgres.sessions import clients
 from switchover.steps.caches import old_answer_gone
 from switchover.steps.opening import change_facts, written_since
 from switchover.steps.outage import metered
-from switchover.web.health import soak
+from switchover.web.health import Soak, soak
 from switchover.words import count
 
 if TYPE_CHECKING:
@@ -47,23 +48,20 @@ def _soak_action(context: Context) -> Action:
     watched: Facts = {}
 
     async def resolve(name: str) -> str | None:
-        """The address as users get it: by the resolver of the plan, or the system's."""
-        authority = await context.authority(name)
-        views = await sample(_asked(context)[:1], authority.qname, {context.spec.dns.from_}, {context.spec.dns.to}, 1)
-        return next((value for view in views for value in view.values), None)
+        """The address as users get it: from the plan's resolver, or from the first that answers."""
+        for resolver in named([str(context.resolver)] if context.resolver else context.spec.dns.resolvers):
+            answer = await ask(resolver.addresses[0], name, "A", recursion=True)
+            if answer.values:
+                return answer.values[0]
+        return None
 
     async def observe() -> Seen:
         return Seen.done(**watched) if watched else Seen.todo()
 
     async def apply(live: Live) -> Facts:
+        how = Soak(verify.soak.total_seconds(), verify.every.total_seconds(), verify.allow_failures)
         result = await soak(
-            context.spec.health,
-            pinned=context.spec.dns.to,
-            resolve=resolve if context.spec.dns.resolver else None,
-            soak_s=verify.soak.total_seconds(),
-            every_s=verify.every.total_seconds(),
-            allow_failures=verify.allow_failures,
-            on_progress=live.progress,
+            context.spec.health, how, pinned=context.spec.dns.to, resolve=resolve, on_progress=live.progress
         )
         facts = result.to_json()
         if not result.ok:
@@ -82,10 +80,6 @@ def _soak_action(context: Context) -> Action:
     )
 
 
-def _asked(context: Context):  # type: ignore[no-untyped-def]
-    return resolver_list(context.spec.dns.resolvers)
-
-
 def _resolvers_action(context: Context) -> Action:
     dns = context.spec.dns
     looked: Facts = {}
@@ -99,7 +93,7 @@ def _resolvers_action(context: Context) -> Action:
     async def apply(live: Live) -> Facts:
         views: list[Json] = []
         for name in dns.names:
-            for view in await sample(_asked(context), name, {dns.from_}, {dns.to}, 2):
+            for view in await sample(named(dns.resolvers), name, {dns.from_}, {dns.to}, 2):
                 views.append(
                     {
                         "resolver": view.name,
@@ -111,7 +105,7 @@ def _resolvers_action(context: Context) -> Action:
                 live.log(f"{view.name}: {name} {view.state.value}")
         looked.update(
             resolvers=views,
-            old=sum(1 for view in views if isinstance(view, dict) and view["state"] == ResolverState.OLD.value),
+            old=sum(1 for view in views if isinstance(view, dict) and view["state"] == View.OLD.value),
         )
         return {}
 

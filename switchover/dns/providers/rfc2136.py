@@ -2,8 +2,8 @@
 
 Measured on BIND 9.18, Knot 3.2 and PowerDNS 4.7: a partial or changed old set gives NXRRSET; ``replace`` is
 one atomic step, while a plain ``add`` of the same address with another TTL is ignored by Knot with NOERROR;
-an A added beside a CNAME is ignored with NOERROR by BIND and Knot. So: always replace, and after any reply, or
-none, read back.
+an A added beside a CNAME is ignored with NOERROR by BIND and Knot. So: always replace, and after any reply,
+or none, read back.
 """
 
 from __future__ import annotations
