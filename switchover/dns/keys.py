@@ -103,8 +103,8 @@ def parse_keys(text: str, where: str) -> Iterator[TsigKey]:
 
 
 def _without_comments(text: str) -> str:
-    """Without ``/* */``, ``//`` and ``#`` comments, but not inside quotes (a secret may hold ``//``)."""
-    token = re.compile(r'"[^"\n]*"|/\*.*?\*/|//[^\n]*|#[^\n]*', re.DOTALL)
+    """Without ``/* */``, ``//`` and ``#`` comments; a secret may hold ``//`` and keeps it."""
+    token = re.compile(r'"[^"\n]*"|(?<![^\s;{}])(?:/\*.*?\*/|//[^\n]*|#[^\n]*)', re.DOTALL)
     return token.sub(lambda match: match[0] if match[0].startswith('"') else " ", text)
 
 

@@ -87,14 +87,15 @@ def net(tmp_path: Path) -> Iterator[Net]:
             {"test.": ["127.0.0.10"], "example.test.": ["127.0.0.11", "127.0.0.12", "127.0.0.13"]},
         ),
     )
-    servers = (made.parent, made.primary, made.knot, made.nsd, made.resolver)
+    others = (made.parent, made.knot, made.nsd, made.resolver)
     try:
         made.primary.start()
-        for server in servers[0], *servers[2:]:
+        for server in others:
             server.launch()
-        for server in servers[0], *servers[2:]:
+        for server in others:
             server.await_ready()
         yield made
     finally:
-        for server in servers:
+        made.primary.stop()
+        for server in others:
             server.stop()

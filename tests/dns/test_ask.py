@@ -21,20 +21,20 @@ async def test_a_record_no_such_record_and_no_such_name_are_three_states(net: Ne
     there = net.primary.endpoint
     assert State.OK is (await ask(there, "www.example.test", "A")).state
     nodata = await ask(there, "www.example.test", "AAAA")
-    assert (State.NODATA, 30, 1) == (nodata.state, nodata.ttl, nodata.serial)
+    assert (nodata.state, nodata.ttl, nodata.serial) == (State.NODATA, 30, 1)
     assert State.NXDOMAIN is (await ask(there, "nope.example.test", "A")).state
 
 
 async def test_a_cname_is_no_record_of_its_own_without_recursion(net: Net) -> None:
     answer = await ask(net.primary.endpoint, "app.example.test", "A")
-    assert (State.NODATA, (), "a CNAME to www.example.test") == (answer.state, answer.values, answer.detail)
+    assert (answer.state, answer.values, answer.detail) == (State.NODATA, (), "a CNAME to www.example.test")
 
 
 async def test_a_cache_that_poses_as_the_authority_is_recognised(net: Net) -> None:
     warm = await ask(net.resolver.endpoint, "www.example.test", "A", recursion=True)
     assert State.OK is warm.state
     posing = await ask(net.resolver.endpoint, "www.example.test", "A")
-    assert (State.CACHE, False, True) == (posing.state, posing.aa, posing.ra)
+    assert (posing.state, posing.aa, posing.ra) == (State.CACHE, False, True)
     assert "cache" in posing.detail
 
 
@@ -42,7 +42,7 @@ async def test_a_server_of_another_zone_is_lame_and_its_referral_kept(net: Net) 
     answer = await ask(net.parent.endpoint, "www.example.test", "A")
     assert State.LAME is answer.state
     assert answer.delegation is not None
-    assert ("example.test", 3) == (answer.delegation.zone, len(answer.delegation.glue))
+    assert (answer.delegation.zone, len(answer.delegation.glue)) == ("example.test", 3)
     assert State.REFUSED is (await ask(net.primary.endpoint, "www.example.org", "A")).state
 
 
@@ -56,7 +56,7 @@ async def test_silence_is_a_timeout_that_says_how_long() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.11", 0))
         answer = await ask(Endpoint(*silent.getsockname()), "www.example.test", "A", timeout_s=0.05, tries=2)
-    assert (State.TIMEOUT, "no reply over UDP within 0.1 s") == (answer.state, answer.detail)
+    assert (answer.state, answer.detail) == (State.TIMEOUT, "no reply over UDP within 0.1 s")
 
 
 async def test_an_address_out_of_reach_is_told_apart_from_a_silent_server() -> None:
@@ -68,7 +68,7 @@ async def test_a_reply_too_large_for_udp_comes_over_tcp(tmp_path: Path) -> None:
     many = "".join(f"big A 10.0.{n // 250}.{n % 250}\n" for n in range(300))
     zone = f"$ORIGIN big.test.\n$TTL 20\n@ SOA ns1 h 1 2 1 86400 30\n@ NS ns1\nns1 A 127.0.0.11\n{many}"
     with KnotPrimary(tmp_path, Endpoint("127.0.0.11", free_port()), "big.test.", zone) as server:
-        assert 300 == len((await ask(server.endpoint, "big.big.test", "A")).values)
+        assert len((await ask(server.endpoint, "big.big.test", "A")).values) == 300
 
 
 async def test_garbage_is_waited_out_and_never_taken_for_the_reply() -> None:
@@ -90,7 +90,8 @@ async def test_garbage_is_waited_out_and_never_taken_for_the_reply() -> None:
 
 
 async def test_text_from_a_server_carries_no_control_characters(tmp_path: Path) -> None:
-    zone = '$ORIGIN evil.test.\n$TTL 20\n@ SOA ns1 h 1 2 1 86400 30\n@ NS ns1\nns1 A 127.0.0.11\n@ TXT "\\027[31m\\202\\226"\n'
+    head = "$ORIGIN evil.test.\n$TTL 20\n@ SOA ns1 h 1 2 1 86400 30\n@ NS ns1\nns1 A 127.0.0.11\n"
+    zone = head + '@ TXT "\\027[31m\\202\\226"\n'
     with KnotPrimary(tmp_path, Endpoint("127.0.0.11", free_port()), "evil.test.", zone) as server:
         answer = await ask(server.endpoint, "evil.test", "TXT")
     assert State.OK is answer.state

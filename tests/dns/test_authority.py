@@ -15,27 +15,37 @@ if TYPE_CHECKING:
 
 async def test_every_address_that_parent_and_zone_list_is_found(net: Net) -> None:
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    assert ("www.example.test", "example.test", "ns1.example.test") == (found.owner, found.zone, found.primary)
+    assert (
+        found.owner,
+        found.zone,
+        found.primary,
+    ) == ("www.example.test", "example.test", "ns1.example.test")
     assert tuple(map(net.at, ("127.0.0.11", "127.0.0.12", "127.0.0.13"))) == found.endpoints
     assert {"both"} == {server.source for server in found.servers}
-    assert ((), (), ()) == (found.parent_missing, found.child_missing, found.problems)
+    assert (found.parent_missing, found.child_missing, found.problems) == ((), (), ())
 
 
 async def test_a_cname_is_followed_to_the_name_that_holds_the_record(net: Net) -> None:
     found = await find_authority("APP.example.test.", resolver=net.resolver.endpoint, port=net.port)
-    assert ("app.example.test", "www.example.test") == (found.qname, found.owner)
-    assert [("app.example.test", "www.example.test")] == [(alias.owner, alias.target) for alias in found.chain]
+    assert (found.qname, found.owner) == ("app.example.test", "www.example.test")
+    assert [(alias.owner, alias.target) for alias in found.chain] == [
+        ("app.example.test", "www.example.test")
+    ]
 
 
 async def test_every_address_answers_with_authority_and_its_serial(net: Net) -> None:
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     answers = await observe(found)
-    assert 3 == len(answers)
+    assert len(answers) == 3
     for answer in answers:
-        assert (State.OK, True, ("192.0.2.10",), 20, 1) == (
-            answer.state, answer.aa, answer.values, answer.ttl, answer.serial,
-        )
-    assert ["knot 127.0.0.11", "knot 127.0.0.12", "nsd"] == [answer.nsid for answer in answers]
+        assert (
+            answer.state,
+            answer.aa,
+            answer.values,
+            answer.ttl,
+            answer.serial,
+        ) == (State.OK, True, ("192.0.2.10",), 20, 1)
+    assert [answer.nsid for answer in answers] == ["knot 127.0.0.11", "knot 127.0.0.12", "nsd"]
 
 
 async def test_a_silent_resolver_is_not_read_as_no_such_record(net: Net) -> None:
@@ -64,17 +74,19 @@ async def test_without_a_parent_the_zones_own_list_is_used_and_that_is_said(net:
     net.resolver.stubs = {zone: ips for zone, ips in net.resolver.stubs.items() if zone != "test."}
     net.resolver.start()
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    assert 3 == len(found.servers)
+    assert len(found.servers) == 3
     assert {"child"} == {server.source for server in found.servers}
     assert "the parent's list of servers for example.test is not known" in found.problems[0]
 
 
 async def test_servers_that_only_one_side_lists_are_named_and_watched(net: Net) -> None:
     net.parent.stop()
-    net.parent.zones = {"test.": net.parent.zones["test."].replace("example NS ns3.example\n", "example NS ns9.example\n")}
+    net.parent.zones = {
+        "test.": net.parent.zones["test."].replace("example NS ns3.example\n", "example NS ns9.example\n")
+    }
     net.parent.start()
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    assert (("ns3.example.test",), ("ns9.example.test",)) == (found.parent_missing, found.child_missing)
+    assert (found.parent_missing, found.child_missing) == (("ns3.example.test",), ("ns9.example.test",))
     assert net.at("127.0.0.13") in found.endpoints
     assert any("ns9.example.test has no address" in problem for problem in found.problems)
 
@@ -84,4 +96,4 @@ async def test_a_killed_server_and_a_silent_one_are_told_apart(net: Net) -> None
     net.knot.kill()
     net.nsd.freeze()
     states = {answer.endpoint.ip: answer.state for answer in await observe(found)}
-    assert {"127.0.0.11": State.OK, "127.0.0.12": State.BROKEN, "127.0.0.13": State.TIMEOUT} == states
+    assert states == {"127.0.0.11": State.OK, "127.0.0.12": State.BROKEN, "127.0.0.13": State.TIMEOUT}

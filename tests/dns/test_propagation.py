@@ -33,7 +33,9 @@ def saw(second: float, ttl: int | None = 60, state: State = State.OK, end: Endpo
 
 
 def said(end: Endpoint, ttl: int = 60, value: str = "192.0.2.10", state: State = State.OK) -> Answer:
-    return Answer(end, "www.example.test", "A", START, state, ttl=ttl, values=(value,) if state is State.OK else ())
+    return Answer(
+        end, "www.example.test", "A", START, state, ttl=ttl, values=(value,) if state is State.OK else ()
+    )
 
 
 def test_first_new_is_the_first_answer_with_exactly_the_new_ttl() -> None:
@@ -92,7 +94,9 @@ def test_exposure_shrinks_to_the_new_ttl_and_no_further() -> None:
 def test_agreement_names_each_address_that_differs_and_how() -> None:
     verdict = agreed([said(A), said(B, 3600)], WANTED.values, 60)
     assert not verdict.ok
-    assert [(B, "the value is right, its TTL is 3600 instead of 60")] == [(m.endpoint, m.reason) for m in verdict.missing]
+    assert [(m.endpoint, m.reason) for m in verdict.missing] == [
+        (B, "the value is right, its TTL is 3600 instead of 60")
+    ]
     assert agreed([said(A), said(B, 3600)], WANTED.values).ok
     assert not agreed([said(A, value="192.0.2.99")], WANTED.values).ok
 
@@ -106,7 +110,7 @@ def test_an_address_without_a_route_is_set_aside_only_if_its_server_was_heard_el
     assert not agreed(answers, WANTED.values, 60).ok
     assert not agreed(answers, WANTED.values, 60, {A: "ns1", SIX: "ns2"}).ok
     verdict = agreed(answers, WANTED.values, 60, {A: "ns1", SIX: "ns1"})
-    assert (True, (SIX,)) == (verdict.ok, verdict.unseen)
+    assert (verdict.ok, verdict.unseen) == (True, (SIX,))
 
 
 def test_an_observation_survives_json() -> None:
@@ -116,7 +120,9 @@ def test_an_observation_survives_json() -> None:
     assert seen == Observation.from_json(json.loads(json.dumps(seen.to_json())))
 
 
-@pytest.mark.parametrize("wrong", [{}, {"at": "2026-12-01T00:00:00"}, {"values": 1}, {"ttl": "60"}, {"state": "fine"}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"at": "2026-12-01T00:00:00"}, {"values": 1}, {"ttl": "60"}, {"state": "fine"}]
+)
 def test_what_is_no_observation_is_refused(wrong: dict[str, object]) -> None:
     good = saw(0).to_json()
     with pytest.raises(ValueError):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from switchover.dns.authority import find_authority
 from switchover.dns.keys import read_key
 from switchover.dns.message import Rrset, State
-from switchover.dns.propagation import Observation
 from switchover.dns.providers import Change
 from switchover.dns.providers.rfc2136 import Rfc2136
 from switchover.dns.watch import Round, watch
@@ -17,6 +16,7 @@ from tests.servers.dns import NsdStatic
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from switchover.dns.propagation import Observation
     from tests.dns.conftest import Net
 
 LOWER = Change("example.test", "www.example.test", "A", (OLD,), 20, (OLD,), 2)
@@ -28,9 +28,11 @@ def provider(net: Net, folder: Path) -> Rfc2136:
     return Rfc2136(server=str(net.primary.endpoint), zone="example.test", key=key, port=net.port)
 
 
-async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_ttl(net: Net, tmp_path: Path) -> None:
+async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_ttl(
+    net: Net, tmp_path: Path
+) -> None:
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    net.nsd.freeze()        # the primary's notify waits in its socket until it thaws
+    net.nsd.freeze()  # the primary's notify waits in its socket until it thaws
     await provider(net, tmp_path).apply(LOWER)
     rounds: list[Round] = []
 
@@ -47,7 +49,7 @@ async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_
     for seen in result.observations:
         if seen.ttl == 2:
             firsts.setdefault(seen.endpoint.ip, seen)
-    assert "127.0.0.13" == max(firsts.values(), key=lambda seen: seen.at).endpoint.ip
+    assert max(firsts.values(), key=lambda seen: seen.at).endpoint.ip == "127.0.0.13"
     assert max(seen.at for seen in firsts.values()) == result.t0
     assert {"127.0.0.13"} <= {missing.endpoint.ip for missing in rounds[0].missing}
 
@@ -58,7 +60,7 @@ async def test_a_stuck_secondary_is_named_and_never_gives_t0(net: Net, tmp_path:
         authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
         await provider(net, tmp_path).apply(LOWER)
         result = await watch(authority, WANTED, rounds=2, spread_s=0.1, deadline_s=2.5, interval_s=0.2)
-    assert (False, None) == (result.ok, result.t0)
+    assert (result.ok, result.t0) == (False, None)
     assert [(net.at("127.0.0.13"), "the value is right, its TTL is 20 instead of 2")] == [
         (missing.endpoint, missing.reason) for missing in result.missing
     ]
@@ -87,7 +89,7 @@ async def test_a_server_that_falls_back_to_the_old_record_loses_its_proof(net: N
 
 
 async def test_an_interceptor_in_the_way_gives_no_proof(net: Net) -> None:
-    """A hotel's resolver that answers for the authoritative servers counts an old TTL down through the new one."""
+    """A hotel's resolver that answers for them counts an old TTL down through the new one."""
     from dataclasses import replace
 
     from switchover.dns.ask import ask
@@ -98,12 +100,14 @@ async def test_an_interceptor_in_the_way_gives_no_proof(net: Net) -> None:
     result = await watch(posing, Rrset((OLD,), 20), rounds=1, spread_s=0, deadline_s=0)
     assert not result.ok
     assert "cache" in result.missing[0].reason
-    assert [State.CACHE] == [seen.state for seen in result.observations]
+    assert [seen.state for seen in result.observations] == [State.CACHE]
 
 
 async def test_the_new_address_is_proved_on_every_address(net: Net, tmp_path: Path) -> None:
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    await provider(net, tmp_path).apply(Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20))
+    await provider(net, tmp_path).apply(
+        Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20)
+    )
     result = await watch(authority, Rrset((NEW,), 20), rounds=3, spread_s=0.5, deadline_s=15, interval_s=0.2)
-    assert (True, ()) == (result.ok, result.missing)
+    assert (result.ok, result.missing) == (True, ())
     assert {2} == {seen.serial for seen in result.observations[-3:]}

@@ -1,7 +1,7 @@
 """Real name servers on loopback: Knot, NSD, unbound. All on one port; each address is a machine of its own.
 
-They need no root: as root they stay root (their folders are the test's), otherwise they run as whoever runs the
-tests. A missing binary fails the test: a promise that was not tried is not kept.
+They need no root: they run as whoever runs the tests, root too (their folders are the test's). A missing
+binary fails the test: a promise that was not tried is not kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import dns.exception
@@ -23,11 +22,12 @@ import dns.message
 import dns.query
 import pytest
 
-from switchover.dns.message import Endpoint
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from typing import Self
+
+    from switchover.dns.message import Endpoint
 
 READY_S = 10
 
@@ -43,12 +43,16 @@ class Key:
     def write(self, path: Path) -> Path:
         """Write it as BIND's tools do, for the product to read."""
         path.touch(mode=0o600)
-        path.write_text(f'key "{self.name}" {{\n\talgorithm {self.algorithm};\n\tsecret "{self.secret}";\n}};\n')
+        path.write_text(
+            f'key "{self.name}" {{\n\talgorithm {self.algorithm};\n\tsecret "{self.secret}";\n}};\n'
+        )
         return path
 
 
-def free_port(ips: Sequence[str] = ("127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.21")) -> int:
-    """A port that is free on all these addresses, over UDP and TCP; below the range that clients are given."""
+def free_port(
+    ips: Sequence[str] = ("127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.21"),
+) -> int:
+    """A port that is free on all these addresses, over UDP and TCP; below the clients' range."""
     for _ in range(200):
         port = random.randrange(10_000, 30_000)
         if all(_is_free(ip, port, kind) for ip in ips for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
@@ -104,7 +108,12 @@ class Server:
         argv = [path, *self.configure()]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                start_new_session=True,
             )
 
     def await_ready(self) -> None:
@@ -119,7 +128,9 @@ class Server:
                 return
             time.sleep(0.02)
         self.stop()
-        pytest.fail(f"{self.program} at {self.endpoint} did not answer for {zone} in {READY_S} s:\n{self.log}")
+        pytest.fail(
+            f"{self.program} at {self.endpoint} did not answer for {zone} in {READY_S} s:\n{self.log}"
+        )
 
     def _answers(self, zone: str, authoritative: bool) -> bool:
         query = dns.message.make_query(zone, "SOA")
@@ -179,7 +190,7 @@ class Knot(Server):
 
     def _write(self, key: Key, rest: str) -> Sequence[str]:
         (self.folder / "db").mkdir(exist_ok=True)
-        (self.folder / "knot.pid").unlink(missing_ok=True)      # a stale one stops knotd
+        (self.folder / "knot.pid").unlink(missing_ok=True)  # a stale one stops knotd
         at = f"{self.endpoint.ip}@{self.endpoint.port}"
         config = self.folder / "knot.conf"
         config.write_text(f"""\
@@ -209,12 +220,14 @@ key:
 
 @dataclass
 class KnotPrimary(Knot):
-    """Knot as primary: takes updates and transfers signed with the key, tells the ``notify`` addresses at once."""
+    """Knot as primary: takes updates and transfers signed with the key, notifies ``notify`` at once."""
 
     zone: str
     text: str
     key: Key = field(default_factory=Key)
     notify: Sequence[str] = ()
+    allow: Sequence[str] = ("update", "transfer")
+    """What the key may do."""
 
     def configure(self) -> Sequence[str]:
         (self.folder / "zone").write_text(self.text)
@@ -232,7 +245,7 @@ class KnotPrimary(Knot):
 acl:
   - id: upd
     key: {self.key.name}
-    action: [update, transfer]
+    action: [{", ".join(self.allow)}]
 zone:
   - domain: {self.zone}
     storage: "{self.folder}"

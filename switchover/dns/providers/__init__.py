@@ -122,7 +122,7 @@ class Provider(Protocol):
 def make_provider(
     spec: ProviderSpec, folder: Path, zone: str, port: int, resolver: Endpoint | None = None
 ) -> Provider:
-    """The provider the plan names; key files are relative to ``folder``. Raises ChangeRefused if unusable."""
+    """The provider the plan names; ``zone`` as discovered, key files in ``folder``. Raises ChangeRefused."""
     from switchover.dns.keys import KeyUnreadable, read_key
     from switchover.dns.providers.manual import Manual
     from switchover.dns.providers.rfc2136 import Rfc2136

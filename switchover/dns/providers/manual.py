@@ -141,7 +141,7 @@ def _slip(answer: Answer, change: Change) -> str:
     values, old, new = set(answer.values), set(change.old_values), set(change.new_values)
     if answer.chain:
         return f"{change.owner} was made {answer.detail or 'a CNAME'}; it must be an {change.rdtype} record"
-    if answer.state is not State.OK:
+    if answer.state is not State.OK or answer.rrset == change.old:
         return ""
     if values == new and answer.ttl != change.new_ttl:
         same = "not been changed" if answer.ttl == change.old_ttl else f"become {answer.ttl}"

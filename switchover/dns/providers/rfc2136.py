@@ -67,6 +67,7 @@ class Rfc2136:
     server: str
     """Address, ``address:port`` or host name."""
     zone: str
+    """The zone of the update; the plan may name it where discovery is wrong."""
     key: TsigKey
     port: int = 53
     timeout_s: float = 5
@@ -89,7 +90,7 @@ class Rfc2136:
         at = f"{change.owner} {change.rdtype}"
         require = f"is exactly {', '.join(change.old_values)}" if change.old_values else "does not exist"
         lines = [
-            f"update  zone {change.zone} at {self.server} over TCP",
+            f"update  zone {self.zone} at {self.server} over TCP",
             f"sign    with key {self.key.name} ({self.key.algorithm})",
             f"require {at} {require}",
         ]
@@ -195,7 +196,7 @@ class Rfc2136:
         )
 
     def _prerequisites(self, change: Change) -> dns.update.UpdateMessage:
-        update = dns.update.UpdateMessage(dns.name.from_text(change.zone))
+        update = dns.update.UpdateMessage(dns.name.from_text(self.zone))
         update.use_tsig(self.key.for_dnspython())
         name = self._name(change)
         if change.rdtype in _NOBODY:
@@ -274,7 +275,9 @@ class Rfc2136:
         key = f"key {self.key.name} ({self.key.algorithm})"
         match error:
             case dns.tsig.PeerBadKey():
-                why = f"it knows no {key}; compare name and algorithm with its configuration"
+                why = (
+                    f"it knows no {key}, or does not let it do this; compare name, algorithm and rights there"
+                )
             case dns.tsig.PeerBadSignature():
                 why = f"the secret of {key} is not the one it has"
             case dns.tsig.PeerBadTime():
