@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import dns.edns
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
