@@ -1,0 +1,45 @@
+"""What PostgreSQL may do to us, worded for the operator.
+
+    PostgresError
+    ├── BadConninfo   the connection text cannot be read; it is never repeated
+    ├── Unreachable   no session could be opened, or it was lost: what happened meanwhile is not known
+    ├── Refused       the server understood and said no
+    ├── Occupied      another run holds the advisory lock
+    ├── Superseded    a newer run has taken over
+    ├── CopyFailed    pg_dump or pg_restore broke
+    └── FenceFailed   writes could not be stopped, or the settings not put back
+"""
+
+from __future__ import annotations
+
+
+class PostgresError(Exception):
+    """The base of what this package raises."""
+
+
+class BadConninfo(PostgresError):
+    """The connection text cannot be read."""
+
+
+class Unreachable(PostgresError):
+    """No session, or it was lost."""
+
+
+class Refused(PostgresError):
+    """The server said no."""
+
+
+class Occupied(PostgresError):
+    """Another run holds the advisory lock."""
+
+
+class Superseded(PostgresError):
+    """A newer run has taken over; this one stops."""
+
+
+class CopyFailed(PostgresError):
+    """A client program broke."""
+
+
+class FenceFailed(PostgresError):
+    """The fence is not what it must be."""

@@ -1,0 +1,75 @@
+"""Who is connected, and the end of sessions that an earlier run left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from switchover.postgres.connect import MAINTENANCE, connect, database_name, told
+from switchover.postgres.errors import PostgresError
+from switchover.words import plain
+
+if TYPE_CHECKING:
+    from switchover.postgres.connect import Database
+
+LOOK_EVERY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client session of a database."""
+
+    pid: int
+    user: str
+    database: str
+    address: str
+    application_name: str
+    state: str
+    age_s: float
+    query: str
+
+
+async def end_sessions(db: Database, app_prefix: str, keep: str, patience_s: float) -> tuple[str, ...]:
+    """End every session of the server whose application_name starts so, but ``keep``, and wait until they are gone.
+
+    Returns the names. Raises Unreachable when the server cannot be asked, PostgresError when one stays.
+    """
+    ours = db.named(MAINTENANCE)
+    deadline = asyncio.get_running_loop().time() + patience_s
+    ended: set[str] = set()
+    with told(ours):
+        async with await connect(ours, keep) as session:
+            while True:
+                found = await session.execute(
+                    "SELECT pid, application_name, pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE starts_with(application_name, %s) AND application_name <> %s",
+                    (app_prefix, keep),
+                )
+                left = await found.fetchall()
+                if not left:
+                    return tuple(sorted(ended))
+                ended |= {name for _, name, _ in left}
+                if asyncio.get_running_loop().time() > deadline:
+                    pids = ", ".join(str(pid) for pid, _, _ in left)
+                    raise PostgresError(f"{db.where}: sessions of an earlier run do not end: pid {pids}")
+                await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def clients(db: Database, app: str, but_prefix: str) -> tuple[Client, ...]:
+    """The client sessions of the database, ours left out; asked from elsewhere on the server."""
+    name = await database_name(db, app)
+    ours = db.named(MAINTENANCE)
+    with told(ours):
+        async with await connect(ours, app) as session:
+            found = await session.execute(
+                "SELECT pid, usename, datname, coalesce(host(client_addr), ''), application_name, "
+                "coalesce(state, ''), coalesce(extract(epoch FROM now() - backend_start), 0)::float8, coalesce(query, '') "
+                "FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
+                "AND NOT starts_with(application_name, %s) ORDER BY pid",
+                (name, but_prefix),
+            )
+            return tuple(
+                Client(pid, plain(user, 100), plain(base, 100), addr, plain(said, 100), state, age, plain(query, 200))
+                for pid, user, base, addr, said, state, age, query in await found.fetchall()
+            )
