@@ -23,16 +23,13 @@ def run_command(argv: list[str]) -> int:
     parser = _parser()
     commands = set(_COMMANDS)
     words = [word for word in argv if not word.startswith("-")]
-    if not words or (words[0] not in commands and not {"-h", "--help", "--version"} & set(argv)):
+    if not {"-h", "--help", "--version"} & set(argv[:1]) and (not words or words[0] not in commands):
         argv = ["wizard", *argv]
     options = parser.parse_args(argv)
     module = import_module(f"switchover.cli.{_COMMANDS[options.command]}")
     from switchover.cli.trouble import told
 
-    with told(debug=options.debug) as trouble:
-        code: int = getattr(module, options.command)(options)
-        return code
-    return trouble.code
+    return told(lambda: getattr(module, options.command)(options), debug=options.debug)
 
 
 _COMMANDS = {

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import sys
 import traceback
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from switchover.cli import tell
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
 
 class WrongUse(Exception):
     """The command was asked something it cannot do; exit 2."""
 
 
-@dataclass(slots=True)
-class Trouble:
-    """The exit code of the error that ended the command."""
-
-    code: int = 1
-
-
-@contextmanager
-def told(*, debug: bool) -> Iterator[Trouble]:
-    """Turn every error into words and an exit code; the traceback only with ``debug``."""
-    trouble = Trouble()
+def told(command: Callable[[], int], *, debug: bool) -> int:
+    """Run the command; turn every error into words and an exit code, with a traceback only for ``debug``."""
     try:
-        yield trouble
+        return command()
     except (KeyboardInterrupt, BrokenPipeError):
-        trouble.code = 1
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc(file=sys.stderr)
-        trouble.code = _tell(error)
+        return _tell(error)
 
 
 def _tell(error: Exception) -> int:

@@ -82,6 +82,10 @@ class Runner:
     defect: Exception | None = None
     """The first error nobody expected, for the caller to show with its traceback."""
 
+    @property
+    def _trouble(self) -> tuple[type[Exception], ...]:
+        return (*self.expected, TimeoutError)
+
     def progress(self) -> Progress:
         """Where everything stands now."""
         return fold(self.spec, self.journal.entries)
@@ -254,7 +258,7 @@ class Runner:
         try:
             async with asyncio.timeout(max(action.deadline_s, 60)):
                 seen = await action.observe()
-        except (*self.expected, TimeoutError) as error:
+        except self._trouble as error:
             seen = Seen.unknown(self._reason(action, error))
         if seen.world is World.UNKNOWN:
             self._write(step, What.UNKNOWN, action, reason=plain(seen.reason), seen=seen.facts)

@@ -230,7 +230,7 @@ async def _set_comment(session: AsyncConnection, name: str, text: str) -> None:
 
 
 async def _alter(session: AsyncConnection, name: str, what: str) -> None:
-    await session.execute(sql.SQL("ALTER DATABASE {} " + what).format(sql.Identifier(name)))  # type: ignore[arg-type]
+    await session.execute(sql.SQL("ALTER DATABASE {} " + what).format(sql.Identifier(name)))
 
 
 async def _rename(session: AsyncConnection, old: str, new: str) -> None:
@@ -279,7 +279,7 @@ _LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local
 
 def _setting(name: str, value: str) -> sql.Composable:
     """A setting's value for ALTER … SET: a list is stored quoted as it must be written."""
-    return sql.SQL(value) if name in _LISTS else sql.Literal(value)  # type: ignore[arg-type]
+    return sql.SQL(value) if name in _LISTS else sql.Literal(value)
 
 
 async def _take_over_privileges(session: AsyncConnection, former: str, new: str) -> None:

@@ -10,13 +10,9 @@ from typing import TYPE_CHECKING
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import compare
-from switchover.postgres.connect import connect
-from switchover.postgres.copy import analyze, dump, dump_argv, restore, restore_argv
-from switchover.postgres.facts import write_mark
+from switchover.postgres.copy import Tools, analyze, dump, dump_argv, restore, restore_argv
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.postgres.scratch import create_copy, drop_copy, which
-from switchover.words import count, size
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -73,6 +69,7 @@ class Copying:
 def dump_action(copying: Copying, *, title: str) -> Action:
     context = copying.context
     database = context.spec.database
+    tools = Tools(database.jobs, database.bin, context.app, context.children)
 
     async def observe() -> Seen:
         if await copying.opened():
@@ -85,10 +82,7 @@ def dump_action(copying: Copying, *, title: str) -> Action:
         done = await dump(
             context.source,
             copying.folder,
-            jobs=database.jobs,
-            bin=database.bin,
-            app=context.app,
-            children=context.children,
+            tools,
             snapshot=context.snapshot_name,
             on_progress=live.progress,
         )
@@ -98,7 +92,7 @@ def dump_action(copying: Copying, *, title: str) -> Action:
             "seconds": round(done.seconds, 3),
             "sha256": done.sha256,
             "tables": done.tables,
-            "client": done.client_version,
+            "client": done.client,
             "folder": copying.folder.name,
         }
         half = copying.manifest.with_suffix(".half")
@@ -121,6 +115,7 @@ def dump_action(copying: Copying, *, title: str) -> Action:
 def restore_action(copying: Copying, *, title: str) -> Action:
     context = copying.context
     database = context.spec.database
+    tools = Tools(database.jobs, database.bin, context.app, context.children)
 
     async def observe() -> Seen:
         place = await copying.place()
@@ -141,10 +136,7 @@ def restore_action(copying: Copying, *, title: str) -> Action:
         await restore(
             copying.folder,
             copying.target,
-            jobs=database.jobs,
-            bin=database.bin,
-            app=context.app,
-            children=context.children,
+            tools,
             on_progress=live.progress,
         )
         restored = time.monotonic()
@@ -168,7 +160,7 @@ def restore_action(copying: Copying, *, title: str) -> Action:
         undo,
         does=(
             f"CREATE DATABASE {copying.database} TEMPLATE template0, with owner, encoding and locale of the target",
-            " ".join(restore_argv(copying.folder.name, jobs=database.jobs, bin=database.bin)),
+            " ".join(restore_argv(copying.folder.name, copying.database, jobs=database.jobs, bin=database.bin)),
             "ANALYZE",
         ),
         undoes=f"DROP DATABASE {copying.database}",
@@ -235,8 +227,3 @@ def comparison_fact(result: Comparison) -> dict[str, Json]:
         "sequences": result.sequences,
         "differing": list(result.differences[:20]),
     }
-
-
-def mark_of(facts: Mapping[str, Json]) -> str:
-    """The source's write mark in a fence's facts."""
-    return str(facts.get("mark", ""))

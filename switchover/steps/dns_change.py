@@ -76,7 +76,7 @@ async def _observe(context: Context, rewrite: Rewrite) -> Seen:
     authority = await context.authority(rewrite.name)
     answers = await observe(authority)
     facts: Facts = {"at": _now(), "servers": servers_fact(authority, answers), **_before(answers)}
-    if not any(answer.values for answer in answers):
+    if not any(answer.rrset for answer in answers):
         return Seen.unknown(f"no authoritative address of {authority.zone} answered for {rewrite.name}", **facts)
     if agreed(answers, (rewrite.wanted,), rewrite.ttl, authority.hosts).ok:
         return Seen.done(**facts)
@@ -145,11 +145,10 @@ async def _send(context: Context, authority: Authority, rewrite: Rewrite, live: 
 
 async def _current(authority: Authority) -> Rrset:
     """The RRset as the authoritative addresses serve it; the primary's word first, else the first that answers."""
-    answers = [answer for answer in await observe(authority) if answer.values]
-    if not answers:
-        raise ActionFailed(f"no authoritative address of {authority.zone} answered; nothing was sent")
-    first = answers[0]
-    return Rrset(first.values, first.ttl or 0)
+    for answer in await observe(authority):
+        if answer.rrset is not None:
+            return answer.rrset
+    raise ActionFailed(f"no authoritative address of {authority.zone} answered; nothing was sent")
 
 
 def _change(authority: Authority, rewrite: Rewrite, current: Rrset) -> Change:
@@ -166,9 +165,9 @@ def _change(authority: Authority, rewrite: Rewrite, current: Rrset) -> Change:
 
 def _before(answers: Sequence[Answer]) -> Facts:
     """What undo needs: the highest TTL and the addresses that were served."""
-    ttls = [answer.ttl for answer in answers if answer.ttl is not None]
-    values = sorted({value for answer in answers for value in answer.values})
-    return {"ttl": max(ttls, default=0), "values": list(values)}
+    served = [answer.rrset for answer in answers if answer.rrset is not None]
+    values = sorted({value for rrset in served for value in rrset.values})
+    return {"ttl": max((rrset.ttl for rrset in served), default=0), "values": list(values)}
 
 
 def servers_fact(authority: Authority, answers: Sequence[Answer]) -> list[Json]:

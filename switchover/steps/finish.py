@@ -41,7 +41,7 @@ def _drop(context: Context) -> Action:
         return Seen.done(**kept) if not there or kept else Seen.todo(database=context.aside_name)
 
     async def apply(live: Live) -> Facts:
-        tables = await user_tables(context.target.named(context.aside_name), context.app)
+        tables = await user_tables(context.target, context.aside_name, context.app)
         if tables:
             says = f"{context.aside_name} is kept: it holds {len(tables)} tables of before; drop it by hand when sure"
             live.log(says)

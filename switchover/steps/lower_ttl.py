@@ -118,7 +118,7 @@ def still_low(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
 
     async def look() -> Verdict:
         seen = await action.observe()
-        ttls = f"TTL {seen.facts.get('ttl')}, {', '.join(str(value) for value in seen.facts.get('values') or [])}"
+        ttls = f"{seen.facts.get('values')} with TTL {seen.facts.get('ttl')}"
         if seen.world.value == "done":
             return Verdict(True, f"every authoritative address serves {ttls}")
         return Verdict(False, f"not every address serves the low TTL: {ttls}", "run lower-ttl again")

@@ -30,7 +30,7 @@ async def metered(context: Context, runner: Runner, step: StepName) -> Callable[
         """Keep the authoritative answer fresh; a server that does not answer leaves the last one standing."""
         authority = await context.authority(name)
         while True:
-            said = [each.values[0] for each in await observe(authority) if each.values]
+            said = [each.rrset.values[0] for each in await observe(authority) if each.rrset]
             answer[0] = said[0] if said else answer[0]
             await asyncio.sleep(1)
 

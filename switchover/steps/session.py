@@ -18,21 +18,21 @@ from switchover.dns.providers import ProviderError
 from switchover.engine.live import Live
 from switchover.engine.runner import Outcome, Runner, Stop
 from switchover.plan.decide import may_run, step_of
-from switchover.plan.file import PlanFileError, Writer, load, who_am_i
+from switchover.plan.file import Writer, load
 from switchover.plan.journal import Draft, What
-from switchover.plan.lock import RunLock
+from switchover.plan.lock import RunLock, who_am_i
 from switchover.plan.outline import STEPS, StepName
 from switchover.plan.progress import Passed, StepStatus, fold, touched
 from switchover.postgres.connect import connect
 from switchover.postgres.errors import PostgresError, Unreachable
-from switchover.postgres.guard import hold_advisory, read_run, write_run
+from switchover.postgres.guard import RunRow, hold_advisory, read_run, write_run
 from switchover.postgres.sessions import end_sessions
 from switchover.steps import build
 from switchover.steps.context import Context
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from psycopg import AsyncConnection
@@ -121,7 +121,7 @@ async def _session(
 
 
 @contextlib.contextmanager
-def _signals() -> Iterable[Stop]:
+def _signals() -> Iterator[Stop]:
     """Ask for a stop on SIGINT and SIGTERM; a lost terminal (SIGHUP) is nobody's wish to stop."""
     stop = Stop()
     loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ def _signals() -> Iterable[Stop]:
 
 
 @contextlib.contextmanager
-def _heartbeat(live: Live) -> Iterable[None]:
+def _heartbeat(live: Live) -> Iterator[None]:
     """A tick at least every 5 s, so that a watcher can tell a slow action from a dead runner."""
 
     async def beat() -> None:
@@ -272,6 +272,6 @@ async def _refuse_stale_copy(context: Context, runner: Runner) -> None:
 
 async def _record(context: Context, runner: Runner, epoch: int) -> None:
     last = runner.journal.entries[-1]
-    await write_run(context.target, context.app, context.plan_id, epoch, last.seq, last.chain, who_am_i())
+    await write_run(context.target, context.app, context.plan_id, RunRow(epoch, last.seq, last.chain, who_am_i(), ""))
 
 

@@ -121,7 +121,7 @@ def calendar_text(spec: Spec, plan_id: str) -> str:
     calendar.add("method", "PUBLISH")
     calendar.add_component(event)
     calendar.add_missing_timezones()
-    return calendar.to_ical().decode()
+    return bytes(calendar.to_ical()).decode()
 
 
 def _file_action(kind: str, path: Path, text: str) -> Action:
