@@ -326,12 +326,12 @@ def json_schema() -> dict[str, Any]:
 
 def subtree(spec: Spec, keys: tuple[str, ...]) -> dict[str, Json]:
     """The parts of the spec under dotted keys, as JSON; comments and order of the file do not matter."""
-    whole = spec.model_dump(mode="json", by_alias=True)
+    whole = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     found: dict[str, Json] = {}
     for key in keys:
         value: Any = whole
         for part in key.split("."):
-            value = value[part]
+            value = value.get(part) if isinstance(value, dict) else None
         found[key] = value
     return found
 

@@ -89,7 +89,7 @@ QUERIES = {
         SELECT format('%I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid)
         FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE n.nspname {_USER}""",  # noqa: S608
     "large object": """
-        SELECT m.oid::text, concat_ws(' ', pg_get_userbyid(m.lomowner), m.lomacl::text, (SELECT sum(hashbyteaextended(p.data, p.pageno)::numeric)
+        SELECT m.oid::text, concat_ws(' ', pg_get_userbyid(m.lomowner), m.lomacl::text, (SELECT sum(hashtextextended(encode(p.data, 'hex'), p.pageno)::numeric)
           FROM pg_largeobject p WHERE p.loid = m.oid)) FROM pg_largeobject_metadata m""",
 }
 """Each gives name and fact. NOT NULL constraints are left out: only PostgreSQL 18 lists them, the column says it."""

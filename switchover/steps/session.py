@@ -104,7 +104,7 @@ async def _session(
     try:
         loaded = load(path)
         writer = Writer(path, loaded)
-        if not loaded.entries:
+        if not fold(loaded.spec, loaded.entries).plan_id:
             plan_id = uuid.uuid4().hex
             writer.append(Draft("", "", What.CREATED, {"plan_id": plan_id, "version": __version__}))
         context = Context(
