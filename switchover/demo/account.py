@@ -22,6 +22,8 @@ class Account:
     """Orders the old host acknowledged."""
     by_new: int
     refused: int
+    refused_s: float
+    """From the first refusal to the last."""
     missing: tuple[str, ...]
     """Tokens that were acknowledged and are not in the database."""
     twice: tuple[str, ...]
@@ -38,12 +40,14 @@ class Account:
         outcome = f"{len(self.missing)} MISSING, {len(self.twice)} TWICE"
         if self.holds:
             outcome = "each there exactly once"
-        return f"{promised}; in the {self.host} database: {outcome}; {self.refused} orders refused"
+        refused = f"{self.refused} orders refused within {self.refused_s:.1f} s"
+        return f"{promised}; in the {self.host} database: {outcome}; {refused}"
 
 
 def account(lab: Lab, which: str) -> Account:
     """Compare the log of acknowledged orders with the database of the "old" or the "new" host."""
     entries = [line.split() for line in (lab.folder / ACKNOWLEDGED).read_text().splitlines()]
+    refusals = [float(line.split()[0]) for line in (lab.folder / REFUSED).read_text().splitlines()]
     hosts = Counter(entry[2] for entry in entries)
     tokens = [entry[0] for entry in entries]
     with lab.connect(which) as connection:
@@ -55,7 +59,8 @@ def account(lab: Lab, which: str) -> Account:
         host=which,
         by_old=hosts["old"],
         by_new=hosts["new"],
-        refused=len((lab.folder / REFUSED).read_text().splitlines()),
+        refused=len(refusals),
+        refused_s=max(refusals, default=0.0) - min(refusals, default=0.0),
         missing=tuple(token for token in tokens if token not in found),
         twice=tuple(token for token, times in found.items() if times > 1),
     )

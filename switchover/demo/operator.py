@@ -49,10 +49,10 @@ class Operator:
         return self._run()
 
     def show_report(self) -> None:
-        """Print the report's head."""
+        """Print the report's headline and the outage it states."""
         lines: list[str] = []
         self._quietly(lines.append, "report", str(self.lab.plan), "--format", "md")
-        for line in head(lines):
+        for line in highlights(lines):
             self.say(line)
 
     def _run(self, *more: str) -> bool:
@@ -109,10 +109,16 @@ def set_window(lab: Lab, opens: datetime) -> None:
     half.replace(lab.plan)
 
 
-def head(lines: list[str]) -> list[str]:
-    """A report's first part: up to its second heading."""
-    headings = [number for number, line in enumerate(lines) if line.startswith("#")]
-    return lines[: headings[1]] if len(headings) > 1 else lines[:20]
+def highlights(lines: list[str]) -> list[str]:
+    """A report's first part and its outage, as it stands there."""
+    shown = []
+    section = ""
+    for line in lines:
+        if line.startswith("## "):
+            section = line
+        if section in ("", "## Outage"):
+            shown.append(line)
+    return shown
 
 
 def end_runner(lab: Lab) -> None:

@@ -26,7 +26,7 @@ from switchover.demo.auto import run_demo
 from switchover.demo.client import ACKNOWLEDGED, REFUSED
 from switchover.demo.clusters import installs, server_user, wheel
 from switchover.demo.lab import Lab
-from switchover.demo.operator import ATTESTED, end_runner, set_window
+from switchover.demo.operator import ATTESTED, end_runner, highlights, set_window
 from switchover.demo.processes import LabFailed
 from switchover.plan.lock import is_held
 from switchover.plan.spec import Spec
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HOLDER = """
 import signal, sys
 from switchover.demo.lab import Lab
-from switchover.demo.operator import ATTESTED, end_runner, set_window
+from switchover.demo.operator import ATTESTED, end_runner, highlights, set_window
 from switchover.demo.processes import LabFailed
 from switchover.plan.lock import is_held
 from switchover.plan.spec import Spec
@@ -190,6 +190,21 @@ def test_the_plan_is_one_that_switchover_reads(lab: Lab) -> None:
     assert (spec.dns.from_, spec.dns.to) == (texts.OLD, texts.NEW)
     assert (lab.folder / str(spec.dns.provider.key_file)).is_file()
     assert {item.id for item in spec.checklist} == set(ATTESTED)
+
+
+def test_the_demo_shows_a_reports_headline_and_outage() -> None:
+    report = [
+        "# shop",
+        "",
+        "**Done.**",
+        "## Proved",
+        "- this",
+        "## Outage",
+        "3.50 s",
+        "## Durations",
+        "| a |",
+    ]
+    assert highlights(report) == ["# shop", "", "**Done.**", "## Outage", "3.50 s"]
 
 
 def test_setting_the_window_changes_that_line_and_nothing_else(lab: Lab) -> None:
