@@ -16,11 +16,16 @@ if TYPE_CHECKING:
 
 def wizard(options: argparse.Namespace) -> int:
     """Open the wizard on a plan, or on a folder's list of plans."""
-    from switchover.tui.app import run
-
     if not options.target.exists():
         raise WrongUse(f"{options.target} is not there; `switchover new` writes a plan, `switchover demo` shows one")
-    return run(options.target, preview=preview, report=report)
+    return open_wizard(options.target)
+
+
+def open_wizard(target: Path) -> int:
+    """Open it, with the previews and the report that it may not make itself."""
+    from switchover.tui.app import run
+
+    return run(target, preview=preview, report=report)
 
 
 def preview(path: Path, step: StepName) -> tuple[PreviewAction, ...]:

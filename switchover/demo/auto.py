@@ -14,7 +14,8 @@ from switchover.demo.clusters import WheelMissing
 from switchover.demo.processes import LabFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from switchover.demo.lab import Lab
 
@@ -22,7 +23,7 @@ WIZARD_OPENS_IN = timedelta(minutes=2)
 """Enough to read one's way through the steps before the window, and little to wait for."""
 
 
-def run_demo(*, auto: bool, keep: bool) -> int:
+def run_demo(*, auto: bool, keep: bool, wizard: Callable[[Path], int]) -> int:
     """Run the demo; 0 when all is moved and no acknowledged order was lost, 1 when not, 2 without the wheel.
 
     However it ends (Ctrl-C, SIGTERM, a lost terminal, a failure) no process is left, and no folder but with
@@ -36,7 +37,7 @@ def run_demo(*, auto: bool, keep: bool) -> int:
         with _interrupted_by(signal.SIGTERM, signal.SIGHUP), Lab(wishes) as lab:
             say(f"The lab is up in {time.monotonic() - started:.1f} s: {lab.folder}")
             lab.start_client()
-            done = _headless(lab) if auto else _wizard(lab)
+            done = _headless(lab) if auto else _wizard(lab, wizard)
             if keep:
                 say(f"Kept: {lab.folder}")
     except WheelMissing as missing:
@@ -69,14 +70,13 @@ def _headless(lab: Lab) -> bool:
     return moved and kept
 
 
-def _wizard(lab: Lab) -> bool:
+def _wizard(lab: Lab, wizard: Callable[[Path], int]) -> bool:
     """The wizard on the lab's plan; what it starts inherits the way to the databases."""
     from switchover.demo.operator import end_runner
-    from switchover.tui.app import run
 
     try:
         with _environment(lab.env):
-            code: int = run(lab.plan)
+            code = wizard(lab.plan)
     finally:
         end_runner(lab)
     _count_orders(lab)

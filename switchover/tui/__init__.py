@@ -1,0 +1,1 @@
+"""The wizard: reads the plan, starts the runner, appends decisions."""
