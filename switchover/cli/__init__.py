@@ -124,6 +124,6 @@ def _write(stream: object, text: str) -> None:
     if id(stream) in _gone:
         return
     try:
-        print(text, file=stream, flush=True)  # type: ignore[call-overload]  # noqa: T201  the one place that prints
+        print(text, file=stream, flush=True)  # type: ignore[call-overload]
     except OSError:
         _gone.add(id(stream))

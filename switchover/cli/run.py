@@ -94,5 +94,3 @@ def _speaker() -> Callable[[str], None]:
                 pass
 
     return speak
-
-

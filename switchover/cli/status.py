@@ -80,10 +80,16 @@ def in_lines(spec: Spec, progress: Progress, now: datetime) -> list[str]:
     lines = [f"{spec.name}: {spec.dns.from_} -> {spec.dns.to}"]
     for state in progress.steps:
         took = f"  {duration(state.seconds)}" if state.seconds is not None and state.status == "done" else ""
-        lines.append(f"  {glyph(state.status)} {state.name:<10} {state.status}{took}" + (f"  {state.why}" if state.why else ""))
-        lines += [f"      {glyph('failed')} {gate.name}: {gate.evidence}" for gate in state.gates if gate.ok is not True]
+        lines.append(
+            f"  {glyph(state.status)} {state.name:<10} {state.status}{took}" + (f"  {state.why}" if state.why else "")
+        )
+        lines += [
+            f"      {glyph('failed')} {gate.name}: {gate.evidence}" for gate in state.gates if gate.ok is not True
+        ]
     if progress.rollback is not None:
-        lines.append(f"  {glyph(progress.rollback.status)} rollback   {progress.rollback.status}  {progress.rollback.why}")
+        lines.append(
+            f"  {glyph(progress.rollback.status)} rollback   {progress.rollback.status}  {progress.rollback.why}"
+        )
     key = next_key(spec, progress, now)
     lines.append(f"next: {key.label} ({key.consequence})")
     if progress.hold is not None:

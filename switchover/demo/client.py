@@ -99,9 +99,7 @@ class Buyer:
             self.refused.line(f"{time.time():.3f} {plain(str(error)) or type(error).__name__}")
             return
         if reply.status_code == httpx.codes.CREATED:
-            self.acknowledged.line(
-                f"{token} {plain(reply.text).strip()} {reply.headers.get('x-served-by', '?')}"
-            )
+            self.acknowledged.line(f"{token} {plain(reply.text).strip()} {reply.headers.get('x-served-by', '?')}")
         else:
             self.refused.line(f"{time.time():.3f} {reply.status_code} {plain(reply.text).strip()}")
 

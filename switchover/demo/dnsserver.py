@@ -51,9 +51,7 @@ async def listen(address: str, port: int, handler: Handler) -> None:
                     await writer.drain()
         writer.close()
 
-    await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: _Udp(handler), local_addr=(address, port)
-    )
+    await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Udp(handler), local_addr=(address, port))
     await asyncio.start_server(converse, address, port)
 
 

@@ -23,9 +23,7 @@ def main(folder: str) -> None:
     watched = []
     for line in sys.stdin:
         with contextlib.suppress(OSError):  # it has ended already
-            watched.append(
-                os.pidfd_open(int(line))
-            )  # a descriptor, so that a reused number is never signalled
+            watched.append(os.pidfd_open(int(line)))  # a descriptor, so that a reused number is never signalled
     if wait(watched, PATIENCE_S):
         for pidfd in watched:
             with contextlib.suppress(ProcessLookupError):

@@ -105,11 +105,7 @@ class Lab:
         """The host that users are sent to, "old" or "new", as the primary nameserver says."""
         query = dns.message.make_query("shop.test.", "A", flags=0)
         reply = dns.query.tcp(query, texts.NS1, timeout=5, port=self.ports.dns)
-        return (
-            "new"
-            if any(record.to_text() == texts.NEW for rrset in reply.answer for record in rrset)
-            else "old"
-        )
+        return "new" if any(record.to_text() == texts.NEW for rrset in reply.answer for record in rrset) else "old"
 
     def start_client(self, rate: float = 20.0) -> None:
         """Let users place orders."""

@@ -118,9 +118,7 @@ async def serve(options: argparse.Namespace) -> None:
 def main() -> None:
     """Read the options and serve."""
     parser = argparse.ArgumentParser(description="A caching resolver for the lab, on loopback.")
-    parser.add_argument(
-        "--listen", required=True, metavar="IP:PORT", help="its nameservers are asked at this port too"
-    )
+    parser.add_argument("--listen", required=True, metavar="IP:PORT", help="its nameservers are asked at this port too")
     parser.add_argument("--forward", action="append", required=True, metavar="ZONE=IP[,IP]")
     asyncio.run(serve(parser.parse_args()))
 

@@ -127,9 +127,7 @@ class Page(http.server.BaseHTTPRequestHandler):
             self._say(HTTPStatus.SERVICE_UNAVAILABLE, "maintenance")
             return
         try:
-            status, text = (
-                self._get() if self.command == "GET" else self._post(body.decode("utf-8", "replace"))
-            )
+            status, text = self._get() if self.command == "GET" else self._post(body.decode("utf-8", "replace"))
         except psycopg.Error:
             status, text = HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer"
         self._say(status, text)
@@ -168,9 +166,7 @@ def main() -> None:
     parser.add_argument("--role", choices=("old", "new"), required=True)
     parser.add_argument("--listen", required=True, metavar="IP:PORT")
     parser.add_argument("--service", required=True, help="section of PGSERVICEFILE")
-    parser.add_argument(
-        "--maintenance", type=Path, required=True, help="while this file exists the old app is closed"
-    )
+    parser.add_argument("--maintenance", type=Path, required=True, help="while this file exists the old app is closed")
     with App(parser.parse_args()) as app:
         app.serve_forever()
 

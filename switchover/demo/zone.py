@@ -64,9 +64,7 @@ def answer(query: dns.message.Message, origin: dns.name.Name, zone: Transaction)
 def identify(query: dns.message.Message, reply: dns.message.Message, server: str) -> None:
     """Say which server answers, when asked (NSID, RFC 5001)."""
     if any(option.otype == dns.edns.OptionType.NSID for option in query.options):
-        reply.use_edns(
-            0, 0, 1232, query.payload, [dns.edns.GenericOption(dns.edns.OptionType.NSID, server.encode())]
-        )
+        reply.use_edns(0, 0, 1232, query.payload, [dns.edns.GenericOption(dns.edns.OptionType.NSID, server.encode())])
 
 
 def _cut(
@@ -168,7 +166,4 @@ def _beside_cname(name: dns.name.Name, kind: dns.rdatatype.RdataType, zone: Tran
 
 
 def _contents(zone: Transaction) -> Contents:
-    return {
-        (name, records.rdtype): (records.ttl, frozenset(records))
-        for name, records in zone.iterate_rdatasets()
-    }
+    return {(name, records.rdtype): (records.ttl, frozenset(records)) for name, records in zone.iterate_rdatasets()}

@@ -166,9 +166,7 @@ class _Search:
             if answer.soa is not None and not answer.chain and is_within(name, answer.soa.zone):
                 return answer.soa
             at = parent_of(at)
-        raise NoAuthority(
-            f"no zone found above {name}: no SOA in any answer of {', '.join(map(str, self.resolvers))}"
-        )
+        raise NoAuthority(f"no zone found above {name}: no SOA in any answer of {', '.join(map(str, self.resolvers))}")
 
     async def _parent_view(self, zone: str) -> Delegation | None:
         """What the parent's servers, asked themselves, say about the zone; None with a problem told."""
@@ -191,15 +189,11 @@ class _Search:
         if any(answer.state is State.OK for answer in answers):
             self.problems.append(f"{told}: the parent's servers serve the zone itself too, and answer for it")
         else:
-            said = (
-                "; ".join(f"{answer.endpoint}: {answer}" for answer in answers) or "no address found for them"
-            )
+            said = "; ".join(f"{answer.endpoint}: {answer}" for answer in answers) or "no address found for them"
             self.problems.append(f"{told}: {said}")
         return None
 
-    async def _servers(
-        self, zone: str, delegation: Delegation | None
-    ) -> tuple[tuple[ServerAddress, ...], set[str]]:
+    async def _servers(self, zone: str, delegation: Delegation | None) -> tuple[tuple[ServerAddress, ...], set[str]]:
         """Every address of every server that parent or zone lists, and the names the zone itself lists."""
         resolved = {clean_name(host) for host in (await self._firm(zone, "NS")).values}
         parent = set(delegation.servers) if delegation is not None else set()
@@ -234,16 +228,12 @@ class _Search:
     async def _addresses(self, hosts: Iterable[str]) -> list[tuple[str, str]]:
         """(host, address) for every A and AAAA; a host without any, or not looked up, is a problem told."""
         names = sorted(hosts)
-        answers = await asyncio.gather(
-            *(self._resolve(host, kind) for host in names for kind in ("A", "AAAA"))
-        )
+        answers = await asyncio.gather(*(self._resolve(host, kind) for host in names for kind in ("A", "AAAA")))
         found: list[tuple[str, str]] = []
         for host, a, aaaa in zip(names, answers[::2], answers[1::2], strict=True):
             for answer in (a, aaaa):
                 if answer.state not in FIRM:
-                    self.problems.append(
-                        f"name server {host}: its {answer.rdtype} could not be looked up: {answer}"
-                    )
+                    self.problems.append(f"name server {host}: its {answer.rdtype} could not be looked up: {answer}")
             ips = (*a.values, *aaaa.values)
             if not ips and a.state in FIRM and aaaa.state in FIRM:
                 self.problems.append(f"name server {host} has no address ({a})")
@@ -253,9 +243,7 @@ class _Search:
     def _compare_glue(self, glue: set[tuple[str, str]], found: set[tuple[str, str]]) -> None:
         for host, ip in sorted(glue - found):
             if any(name == host for name, _ in found):
-                self.problems.append(
-                    f"the parent hands out {ip} for {host}, its own zone does not; both are watched"
-                )
+                self.problems.append(f"the parent hands out {ip} for {host}, its own zone does not; both are watched")
 
 
 def _source(host: str, parent: set[str], child: set[str]) -> Source:

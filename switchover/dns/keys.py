@@ -84,9 +84,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise KeyUnreadable(f"key file {path} cannot be read: {error.strerror}") from None
     if mode & 0o077:
-        raise KeyUnreadable(
-            f"key file {path} may be read or written by others (mode {mode:04o}): chmod 600 {path}"
-        )
+        raise KeyUnreadable(f"key file {path} may be read or written by others (mode {mode:04o}): chmod 600 {path}")
     if len(data) > _LARGEST:
         raise KeyUnreadable(f"{path} is larger than {_LARGEST} bytes: it is no key file")
     try:

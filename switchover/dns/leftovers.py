@@ -74,9 +74,7 @@ async def _first_that_answers(authority: Authority) -> Endpoint | None:
     return None
 
 
-def judge(
-    authority: Authority, name: str, records: _Records, old_ip: str, new_ip: str
-) -> tuple[Finding, ...]:
+def judge(authority: Authority, name: str, records: _Records, old_ip: str, new_ip: str) -> tuple[Finding, ...]:
     """The findings that the records of one server give."""
     found = [
         *_silent(records),
@@ -99,9 +97,7 @@ def _silent(records: _Records) -> list[Finding]:
     silent = [f"{answer.rdtype}: {answer}" for answer in answers if answer.state not in FIRM]
     if not silent:
         return []
-    return [
-        Finding("not-all-looked", "warn", "; ".join(silent), "Ask for these records by hand, or look again")
-    ]
+    return [Finding("not-all-looked", "warn", "; ".join(silent), "Ask for these records by hand, or look again")]
 
 
 def _ipv6(owner: str, aaaa: Answer) -> list[Finding]:
@@ -125,9 +121,7 @@ def _hints(owner: str, answer: Answer, old_ip: str, new_ip: str) -> list[Finding
     hinted = [value for value in answer.values if _addresses(value) - {new_ip}]
     kind = answer.rdtype
     if stale:
-        fix = (
-            f"Put {new_ip} in its place, or take the hint out; its TTL ({answer.ttl}) counts as the A's does"
-        )
+        fix = f"Put {new_ip} in its place, or take the hint out; its TTL ({answer.ttl}) counts as the A's does"
         return [Finding("svcb-hint", "error", f"{owner} {kind} names the old address: {said}", fix)]
     if hinted:
         return [
@@ -138,11 +132,7 @@ def _hints(owner: str, answer: Answer, old_ip: str, new_ip: str) -> list[Finding
                 "See that they are of the new host",
             )
         ]
-    return [
-        Finding(
-            "svcb", "info", f"{owner} {kind}: {said}", "See that port and protocols hold for the new host"
-        )
-    ]
+    return [Finding("svcb", "info", f"{owner} {kind}: {said}", "See that port and protocols hold for the new host")]
 
 
 def _addresses(value: str) -> set[str]:

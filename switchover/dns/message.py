@@ -270,9 +270,7 @@ def _state(question: Question, reply: dns.message.Message, found: bool) -> tuple
     return (State.OK, "") if found else (State.NODATA, "")
 
 
-def _follow(
-    question: Question, reply: dns.message.Message
-) -> tuple[tuple[Alias, ...], dns.rrset.RRset | None]:
+def _follow(question: Question, reply: dns.message.Message) -> tuple[tuple[Alias, ...], dns.rrset.RRset | None]:
     """Follow the CNAMEs in the answer section to the record asked for."""
     wanted = dns.rdatatype.from_text(question.rdtype)
     name = dns.name.from_text(question.name)
@@ -294,9 +292,7 @@ def _soa(question: Question, reply: dns.message.Message, chain: tuple[Alias, ...
     for rrset in (*reply.answer, *reply.authority):
         if rrset.rdtype == dns.rdatatype.SOA and is_within(end, clean_name(rrset.name)):
             rdata: dns.rdtypes.ANY.SOA.SOA = rrset[0]
-            return Soa(
-                clean_name(rrset.name), clean_name(rdata.mname), rdata.serial, min(rrset.ttl, rdata.minimum)
-            )
+            return Soa(clean_name(rrset.name), clean_name(rdata.mname), rdata.serial, min(rrset.ttl, rdata.minimum))
     return None
 
 
@@ -308,8 +304,7 @@ def _delegation(question: Question, reply: dns.message.Message) -> Delegation | 
                 sorted(
                     (clean_name(extra.name), rdata.address)
                     for extra in reply.additional
-                    if extra.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
-                    and clean_name(extra.name) in servers
+                    if extra.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA) and clean_name(extra.name) in servers
                     for rdata in extra
                 )
             )
@@ -321,9 +316,7 @@ def _nsid(reply: dns.message.Message) -> str:
     for option in reply.options:
         if option.otype == dns.edns.OptionType.NSID:
             raw = option.to_wire() or b""
-            return (
-                plain(raw.decode(), 200) if raw.isascii() and raw.decode().isprintable() else raw.hex()[:200]
-            )
+            return plain(raw.decode(), 200) if raw.isascii() and raw.decode().isprintable() else raw.hex()[:200]
     return ""
 
 

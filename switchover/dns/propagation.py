@@ -36,9 +36,7 @@ class Observation:
     @classmethod
     def of(cls, answer: Answer) -> Observation:
         """What is kept of an answer."""
-        return cls(
-            answer.endpoint, answer.at, answer.state, answer.ttl, answer.values, answer.serial, answer.nsid
-        )
+        return cls(answer.endpoint, answer.at, answer.state, answer.ttl, answer.values, answer.serial, answer.nsid)
 
     def to_json(self) -> dict[str, Json]:
         """The observation as JSON."""
@@ -177,9 +175,7 @@ def set_aside(answers: Sequence[Answer], hosts: Mapping[Endpoint, str]) -> tuple
     """The addresses without a route from here whose server was heard at another of its addresses."""
     heard = {hosts.get(answer.endpoint) for answer in answers if answer.state in FIRM} - {None}
     return tuple(
-        answer.endpoint
-        for answer in answers
-        if answer.state is State.NO_ROUTE and hosts.get(answer.endpoint) in heard
+        answer.endpoint for answer in answers if answer.state is State.NO_ROUTE and hosts.get(answer.endpoint) in heard
     )
 
 

@@ -107,9 +107,7 @@ async def sample(
         return judge(resolver.name, answers, frozenset(old), frozenset(new))
 
     return tuple(
-        await asyncio.gather(
-            *(view(resolver, endpoint) for resolver in resolvers for endpoint in resolver.addresses)
-        )
+        await asyncio.gather(*(view(resolver, endpoint) for resolver in resolvers for endpoint in resolver.addresses))
     )
 
 
@@ -135,9 +133,7 @@ def judge(name: str, answers: Sequence[Answer], old: frozenset[str], new: frozen
 
 
 def _view(answer: Answer, old: frozenset[str], new: frozenset[str]) -> View:
-    if any(
-        code.split()[0] in ("15", "16", "17") for code in answer.ede
-    ):  # RFC 8914: blocked, censored, filtered
+    if any(code.split()[0] in ("15", "16", "17") for code in answer.ede):  # RFC 8914: blocked, censored, filtered
         return View.FILTERED
     match answer.state:
         case State.OK:

@@ -54,9 +54,7 @@ class Live:
     def tick(self, kind: str, **data: object) -> None:
         """Write one tick."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps(
-            {"at": at, "run": self.run, "step": self.step, "action": self.action, "kind": kind, **data}
-        )
+        line = json.dumps({"at": at, "run": self.run, "step": self.step, "action": self.action, "kind": kind, **data})
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.write(self._fd, line.encode() + b"\n")

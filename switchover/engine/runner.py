@@ -147,9 +147,15 @@ class Runner:
 
     def _begin(self, step: Step) -> int:
         state = self._state(step)
-        unfinished = state is not None and state.status not in (StepStatus.DONE, StepStatus.STALE, StepStatus.UNDONE)
-        again = unfinished and state is not None and (
-            any(touched(action) for action in state.actions) or state.status is StepStatus.HELD
+        unfinished = state is not None and state.status not in (
+            StepStatus.DONE,
+            StepStatus.STALE,
+            StepStatus.UNDONE,
+        )
+        again = (
+            unfinished
+            and state is not None
+            and (any(touched(action) for action in state.actions) or state.status is StepStatus.HELD)
         )
         attempt = (state.attempt if state is not None else 0) + (0 if again else 1)
         actions: list[Json] = [

@@ -1,10 +1,10 @@
 """The plan file: read, lock for an append, append. The only module that touches one.
 
-    PlanFileError
-    ├── PlanUnreadable   the operator's part has problems, one line each
-    ├── PlanDamaged      a bad entry stands before a good one
-    ├── PlanReplaced     the journal on disk is not the one this run was writing
-    └── PlanUnwritable   a write failed: no further side effect is allowed
+PlanFileError
+├── PlanUnreadable   the operator's part has problems, one line each
+├── PlanDamaged      a bad entry stands before a good one
+├── PlanReplaced     the journal on disk is not the one this run was writing
+└── PlanUnwritable   a write failed: no further side effect is allowed
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import os
 import stat
 import time
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -28,6 +27,10 @@ from switchover.plan.lines import key_lines, line_of
 from switchover.plan.lock import who_am_i
 from switchover.plan.spec import Spec
 from switchover.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 MARKER = "# ---------------------------------------------------------------- written by switchover; do not edit below"
 HEADER = "[[journal]]"
@@ -329,7 +332,15 @@ def _spec(path: Path, text: str) -> Spec:
     if below.strip():
         line = above.count("\n") + 2
         raise PlanUnreadable(
-            (Problem(path.name, line, plain(below.strip().split("\n")[0], 60), "", "stands below the marker; move it up"),)
+            (
+                Problem(
+                    path.name,
+                    line,
+                    plain(below.strip().split("\n")[0], 60),
+                    "",
+                    "stands below the marker; move it up",
+                ),
+            )
         )
     try:
         raw = tomllib.loads(above)

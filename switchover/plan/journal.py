@@ -16,33 +16,33 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Json: TypeAlias = "str | int | float | bool | None | list[Json] | dict[str, Json]"
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
 
 class What(StrEnum):
     """The kinds of entry."""
 
-    CREATED = "created"          # first entry: data.plan_id (uuid4 hex), data.version (of the tool)
-    RUN = "run"                  # a runner took the plan: run, pid, boot, epoch, version, through
-    ENDED = "ended"              # that runner ended: run, outcome ("done", "no", "not-yet", "unknown"), reason
-    BEGIN = "begin"              # a step starts: attempt, actions = [{id, title, does = [..], undoes}]
-    GATES = "gates"              # gates looked at: gates = [{name, ok (true/false/absent = unknown), evidence, fix}]
-    HELD = "held"                # waits: key, reason, kind ("time", "person", "edit"), until (RFC 3339, optional)
-    INTENT = "intent"            # about to touch the world: before = facts seen by observe
-    DONE = "done"                # proved: proof, result, seconds
-    ALREADY = "already"          # observe found it as wanted: proof
-    FAILED = "failed"            # reason, seconds. With action "": the step as a whole
-    UNKNOWN = "unknown"          # reason, seen: a person must look
-    COMPLETE = "complete"        # the step is done: digest (of what it relies on), facts, seconds
-    UNDO = "undo"                # about to undo an action
-    UNDONE = "undone"            # undone and proved: proof. With action "": the step as a whole
+    CREATED = "created"  # first entry: data.plan_id (uuid4 hex), data.version (of the tool)
+    RUN = "run"  # a runner took the plan: run, pid, boot, epoch, version, through
+    ENDED = "ended"  # that runner ended: run, outcome ("done", "no", "not-yet", "unknown"), reason
+    BEGIN = "begin"  # a step starts: attempt, actions = [{id, title, does = [..], undoes}]
+    GATES = "gates"  # gates looked at: gates = [{name, ok (true/false/absent = unknown), evidence, fix}]
+    HELD = "held"  # waits: key, reason, kind ("time", "person", "edit"), until (RFC 3339, optional)
+    INTENT = "intent"  # about to touch the world: before = facts seen by observe
+    DONE = "done"  # proved: proof, result, seconds
+    ALREADY = "already"  # observe found it as wanted: proof
+    FAILED = "failed"  # reason, seconds. With action "": the step as a whole
+    UNKNOWN = "unknown"  # reason, seen: a person must look
+    COMPLETE = "complete"  # the step is done: digest (of what it relies on), facts, seconds
+    UNDO = "undo"  # about to undo an action
+    UNDONE = "undone"  # undone and proved: proof. With action "": the step as a whole
     UNDO_FAILED = "undo-failed"  # reason
-    DECIDED = "decided"          # a person: hold (key), choice ("go", "abort"), note
-    ATTESTED = "attested"        # a person: item, note
-    EVIDENCE = "evidence"        # a side file: file, sha256, kind, and a summary
-    NOTE = "note"                # text
-    RECOVERED = "recovered"      # a torn tail was cut off: file, bytes, sha256
-    STOPPED = "stopped"          # a signal asked the run to stop: signal
+    DECIDED = "decided"  # a person: hold (key), choice ("go", "abort"), note
+    ATTESTED = "attested"  # a person: item, note
+    EVIDENCE = "evidence"  # a side file: file, sha256, kind, and a summary
+    NOTE = "note"  # text
+    RECOVERED = "recovered"  # a torn tail was cut off: file, bytes, sha256
+    STOPPED = "stopped"  # a signal asked the run to stop: signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,11 @@ def _value(value: Json) -> str:
             # a JSON string without raw control characters is a TOML basic string
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case dict():
-            return "{ " + ", ".join(f"{_value(key)} = {_value(each)}" for key, each in value.items()) + " }" if value else "{}"
+            return (
+                "{ " + ", ".join(f"{_value(key)} = {_value(each)}" for key, each in value.items()) + " }"
+                if value
+                else "{}"
+            )
         case list():
             return "[" + ", ".join(_value(each) for each in value) + "]"
         case _:

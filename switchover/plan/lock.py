@@ -73,9 +73,7 @@ class RunLock:
                 if holder is None or holder.alive:
                     raise Locked(holder)
                 ended = _end_orphans(path, fd, holder)
-            me = Holder(
-                run, os.getpid(), boot_id(), socket.gethostname(), who_am_i(), _now(), __version__
-            )
+            me = Holder(run, os.getpid(), boot_id(), socket.gethostname(), who_am_i(), _now(), __version__)
             os.ftruncate(fd, 0)
             os.pwrite(fd, json.dumps(asdict(me)).encode(), 0)
         except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 OPEN_TARGET = "open-target"
 """The action of the cutover whose intent means that the point of no return may be passed."""
 

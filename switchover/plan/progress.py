@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 class StepStatus(StrEnum):
     """How a step stands."""
 
-    WAITING = "waiting"      # needs an earlier step first
-    READY = "ready"          # may be run now
-    RUNNING = "running"      # begun by a run that has not ended (or was killed: see Progress.run)
-    HELD = "held"            # waits for time, a person or an edit: see StepState.hold
+    WAITING = "waiting"  # needs an earlier step first
+    READY = "ready"  # may be run now
+    RUNNING = "running"  # begun by a run that has not ended (or was killed: see Progress.run)
+    HELD = "held"  # waits for time, a person or an edit: see StepState.hold
     DONE = "done"
-    STALE = "stale"          # was done, but what it relied on has changed
-    FAILED = "failed"        # stopped with a reason; what it had done was undone or stands as shown
-    UNKNOWN = "unknown"      # a person must look
-    UNDONE = "undone"        # was undone on purpose
+    STALE = "stale"  # was done, but what it relied on has changed
+    FAILED = "failed"  # stopped with a reason; what it had done was undone or stands as shown
+    UNKNOWN = "unknown"  # a person must look
+    UNDONE = "undone"  # was undone on purpose
 
 
 class ActionStatus(StrEnum):
     """How an action stands."""
 
     TODO = "todo"
-    RUNNING = "running"      # intent written, no outcome yet
+    RUNNING = "running"  # intent written, no outcome yet
     DONE = "done"
     ALREADY = "already"
     FAILED = "failed"
@@ -421,7 +421,10 @@ def _gate(raw: Json) -> GateState:
     data = _dict(raw)
     ok = data.get("ok")
     return GateState(
-        str(data["name"]), ok if isinstance(ok, bool) else None, str(data.get("evidence", "")), str(data.get("fix", ""))
+        str(data["name"]),
+        ok if isinstance(ok, bool) else None,
+        str(data.get("evidence", "")),
+        str(data.get("fix", "")),
     )
 
 

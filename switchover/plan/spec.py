@@ -128,7 +128,9 @@ class _Table(BaseModel):
 class DatabaseSpec(_Table):
     """Where the data is and where it goes."""
 
-    source: Conninfo = Field(description="conninfo or URI of the old database; no password; ${VAR} reads the environment")
+    source: Conninfo = Field(
+        description="conninfo or URI of the old database; no password; ${VAR} reads the environment"
+    )
     target: Conninfo = Field(description="conninfo or URI of the new database")
     method: Literal["dump", "replicate"] = Field("dump", description="how the data moves")
     jobs: int = Field(4, ge=1, le=64, description="parallel jobs of pg_dump and pg_restore")
@@ -167,7 +169,9 @@ class DnsSpec(_Table):
     to: Address = Field(description="the new host's IPv4 address")
     low_ttl: int = Field(60, ge=1, le=3600, description="seconds; the TTL during the switchover")
     lead: Duration = Field(SHORTEST_LEAD, description="how long the low TTL must have been served before the cutover")
-    lead_reason: str | None = Field(None, min_length=8, description="why a lead under 48h is enough; repeated in the report")
+    lead_reason: str | None = Field(
+        None, min_length=8, description="why a lead under 48h is enough; repeated in the report"
+    )
     port: int = Field(53, ge=1, le=65535, description="port of the authoritative servers, for labs")
     resolver: str | None = Field(None, description="resolver to discover with: ip or ip:port; default: the system's")
     resolvers: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
@@ -185,7 +189,9 @@ class DnsSpec(_Table):
         if len(set(self.names)) != len(self.names):
             raise ValueError("a name is listed twice")
         if self.lead < SHORTEST_LEAD and not self.lead_reason:
-            raise ValueError(f'lead {self.lead} is under 48h; give it 48h or more, or say why less is enough: lead_reason = "…"')
+            raise ValueError(
+                f'lead {self.lead} is under 48h; give it 48h or more, or say why less is enough: lead_reason = "…"'
+            )
         return self
 
 
@@ -206,7 +212,9 @@ class WindowSpec(_Table):
             raise ValueError("start has an offset; write the local time without one, the zone decides")
         _resolve(self.start, self.zone, self.fold, "start")
         if self.length < SHORTEST_WINDOW and not self.short_reason:
-            raise ValueError(f'length {self.length} is under 2h; give it 2h or more, or say why less is enough: short_reason = "…"')
+            raise ValueError(
+                f'length {self.length} is under 2h; give it 2h or more, or say why less is enough: short_reason = "…"'
+            )
         return self
 
     @property

@@ -120,7 +120,10 @@ async def compare(
             tables = await _tables(ours, theirs, on_progress, differences)
             values = await asyncio.gather(read_sequences(ours.first), read_sequences(theirs.first))
             if sequences:
-                differences += [f"sequence {each.schema}.{each.name} is not the same on both sides: {each.last_value} {each.is_called}" for each in sorted(set(values[0]) ^ set(values[1]))]
+                differences += [
+                    f"sequence {each.schema}.{each.name} is not the same on both sides: {each.last_value} {each.is_called}"
+                    for each in sorted(set(values[0]) ^ set(values[1]))
+                ]
     verdict = Verdict.DIFFERS if differences else Verdict.SAME
     return Comparison(verdict, tuple(tables), len(values[0]), tuple(differences))
 
@@ -170,9 +173,7 @@ async def _tables(ours: _Side, theirs: _Side, on_progress: OnProgress, differenc
             if mine.columns != other.columns:
                 differences.append(f"table {name}: its columns differ, so its rows were not compared")
                 continue
-            sums = await asyncio.gather(
-                _digest(ours.sessions[number], mine), _digest(theirs.sessions[number], other)
-            )
+            sums = await asyncio.gather(_digest(ours.sessions[number], mine), _digest(theirs.sessions[number], other))
             same = sums[0] == sums[1]
             compared.append(TableCompared(name, sums[0].rows, sums[1].rows, same))
             if not same:

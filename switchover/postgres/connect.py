@@ -102,7 +102,17 @@ class Database:
         return {**clean, **{_ENVIRONMENT[key]: value for key, value in self.params}}
 
 
-_KEPT = {"PGSERVICEFILE", "PGPASSFILE", "PGPASSWORD", "PGSSLROOTCERT", "PGSSLMODE", "PGUSER", "PGHOST", "PGPORT", "PGSYSCONFDIR"}
+_KEPT = {
+    "PGSERVICEFILE",
+    "PGPASSFILE",
+    "PGPASSWORD",
+    "PGSSLROOTCERT",
+    "PGSSLMODE",
+    "PGUSER",
+    "PGHOST",
+    "PGPORT",
+    "PGSYSCONFDIR",
+}
 
 
 async def connect(db: Database, app: str) -> AsyncConnection:
@@ -145,7 +155,10 @@ def told(db: Database) -> Iterator[None]:
 def _cleaned(db: Database, error: psycopg.Error) -> str:
     """The server's words; libpq's own about a conninfo are never shown, for they may hold a part of it."""
     text = plain(str(error.diag.message_primary or error), 500)
-    for key, value in (*db.params, *(("password", os.environ[name]) for name in ("PGPASSWORD",) if name in os.environ)):
+    for key, value in (
+        *db.params,
+        *(("password", os.environ[name]) for name in ("PGPASSWORD",) if name in os.environ),
+    ):
         if "password" in key and value:
             for part in {value, *value.split("@")}:
                 text = text.replace(part, "…") if len(part) > 2 else text

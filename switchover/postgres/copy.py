@@ -99,7 +99,9 @@ async def dump(
     if client is None or client < facts.major:
         raise CopyFailed(f"pg_dump {client or 'is missing and'} cannot dump a server {facts.major}; set database.bin")
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    counted = _Counter(on_progress, re.compile(r"dumping contents of table"), "dumped", await _table_count(source, tools.app))
+    counted = _Counter(
+        on_progress, re.compile(r"dumping contents of table"), "dumped", await _table_count(source, tools.app)
+    )
     before = os.umask(0o077)
     try:
         argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot)
@@ -114,7 +116,9 @@ async def dump(
 async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: OnProgress) -> None:
     """Restore into an empty database and stop at the first error. Raises CopyFailed with the server's words."""
     name = await database_name(target, tools.app)
-    counted = _Counter(on_progress, re.compile(r"finished item \d+ TABLE DATA|processing data for table"), "restored", 0)
+    counted = _Counter(
+        on_progress, re.compile(r"finished item \d+ TABLE DATA|processing data for table"), "restored", 0
+    )
     await _run(restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin), target, tools, counted)
 
 

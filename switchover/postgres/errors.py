@@ -1,13 +1,13 @@
 """What PostgreSQL may do to us, worded for the operator.
 
-    PostgresError
-    ├── BadConninfo   the connection text cannot be read; it is never repeated
-    ├── Unreachable   no session could be opened, or it was lost: what happened meanwhile is not known
-    ├── Refused       the server understood and said no
-    ├── Occupied      another run holds the advisory lock
-    ├── Superseded    a newer run has taken over
-    ├── CopyFailed    pg_dump or pg_restore broke
-    └── FenceFailed   writes could not be stopped, or the settings not put back
+PostgresError
+├── BadConninfo   the connection text cannot be read; it is never repeated
+├── Unreachable   no session could be opened, or it was lost: what happened meanwhile is not known
+├── Refused       the server understood and said no
+├── Occupied      another run holds the advisory lock
+├── Superseded    a newer run has taken over
+├── CopyFailed    pg_dump or pg_restore broke
+└── FenceFailed   writes could not be stopped, or the settings not put back
 """
 
 from __future__ import annotations

@@ -93,7 +93,11 @@ async def preflight(source: Database, target: Database, app: str, *, bin: str | 
     missing = await asyncio.gather(
         _missing(source, target, app, _ROLES, "SELECT rolname FROM pg_roles"),
         _missing(
-            source, target, app, "SELECT extname FROM pg_extension", "SELECT name FROM pg_available_extensions"
+            source,
+            target,
+            app,
+            "SELECT extname FROM pg_extension",
+            "SELECT name FROM pg_available_extensions",
         ),
         _missing(
             source,
@@ -107,7 +111,11 @@ async def preflight(source: Database, target: Database, app: str, *, bin: str | 
     for kind, names, mend in zip(
         ("role", "extension", "tablespace"),
         missing,
-        ("create them on the target, with the same attributes", "install them on the target's host", "create them on the target"),
+        (
+            "create them on the target, with the same attributes",
+            "install them on the target's host",
+            "create them on the target",
+        ),
         strict=True,
     ):
         if names:
@@ -180,9 +188,5 @@ async def _missing(source: Database, target: Database, app: str, has: str, offer
 async def _is_pooled(db: Database, app: str) -> bool:
     with told(db):
         async with await connect(db, app) as session:
-            pids = {
-                (await (await session.execute("SELECT pg_backend_pid()")).fetchone() or (0,))[0] for _ in range(3)
-            }
+            pids = {(await (await session.execute("SELECT pg_backend_pid()")).fetchone() or (0,))[0] for _ in range(3)}
     return len(pids) > 1
-
-

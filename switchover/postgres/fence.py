@@ -49,11 +49,18 @@ class FenceBefore:
     @classmethod
     def from_json(cls, data: dict[str, Json]) -> FenceBefore:
         settings = data.get("settings")
-        return cls(int(str(data["limit"])), tuple(str(each) for each in settings) if isinstance(settings, list) else None)
+        return cls(
+            int(str(data["limit"])),
+            tuple(str(each) for each in settings) if isinstance(settings, list) else None,
+        )
 
     def to_json(self) -> dict[str, Json]:
         saved = asdict(self)
-        return {"limit": saved["limit"], "settings": list(self.settings)} if self.settings is not None else {"limit": self.limit}
+        return (
+            {"limit": saved["limit"], "settings": list(self.settings)}
+            if self.settings is not None
+            else {"limit": self.limit}
+        )
 
     @property
     def read_only(self) -> str | None:
@@ -217,7 +224,9 @@ class Fence:
                 base = sql.Identifier(name)
                 if now.read_only != before.read_only:
                     if before.read_only is None:
-                        await session.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(base))
+                        await session.execute(
+                            sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(base)
+                        )
                     else:
                         await session.execute(
                             sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = {}").format(
@@ -230,7 +239,9 @@ class Fence:
                     )
                 after = await _read(session, name)
         if after != before:
-            raise FenceFailed(f"{db.where}: settings are {after.to_json()}, were {before.to_json()}; put them back by hand")
+            raise FenceFailed(
+                f"{db.where}: settings are {after.to_json()}, were {before.to_json()}; put them back by hand"
+            )
 
 
 async def _read(session: AsyncConnection, name: str) -> FenceBefore:
@@ -265,7 +276,10 @@ async def _writers(session: AsyncConnection, db: Database, app: str) -> str:
         (name,),
     )
     rows = await found.fetchall()
-    return "; ".join(f"pid {pid} {user} since {age} s: {plain(query, 80)}" for pid, user, age, query in rows) or "nobody now"
+    return (
+        "; ".join(f"pid {pid} {user} since {age} s: {plain(query, 80)}" for pid, user, age, query in rows)
+        or "nobody now"
+    )
 
 
 async def _refused(db: Database, app: str, how: str, before: tuple[str, ...], attempt: sql.Composed) -> str:

@@ -63,7 +63,8 @@ async def read_run(db: Database, app: str, plan_id: str) -> RunRow | None:
         async with await connect(db, app) as session:
             try:
                 found = await session.execute(
-                    "SELECT epoch, seq, head, who, at::text FROM switchover.run WHERE plan_id = %s", (plan_id,)
+                    "SELECT epoch, seq, head, who, at::text FROM switchover.run WHERE plan_id = %s",
+                    (plan_id,),
                 )
             except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
                 return None
@@ -85,7 +86,9 @@ async def write_run(db: Database, app: str, plan_id: str, row: RunRow) -> None:
             if await found.fetchone() is None:
                 newer = await session.execute("SELECT epoch, who FROM switchover.run WHERE plan_id = %s", (plan_id,))
                 said = await newer.fetchone()
-                raise Superseded(f"a newer run, number {said[0] if said else '?'} by {said[1] if said else '?'}, has taken over")
+                raise Superseded(
+                    f"a newer run, number {said[0] if said else '?'} by {said[1] if said else '?'}, has taken over"
+                )
 
 
 async def read_fact(db: Database, app: str, key: str) -> Json:

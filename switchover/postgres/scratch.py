@@ -184,7 +184,9 @@ async def open_database(target: Database, app: str) -> None:
     before = await read_fact(target, app, "closed")
     limit = int(str(before["limit"])) if isinstance(before, dict) else -1
     async with _maintaining(target, app) as session:
-        await session.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(sql.Identifier(base)))
+        await session.execute(
+            sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(sql.Identifier(base))
+        )
         await _alter(session, base, f"CONNECTION LIMIT {limit}")
     with told(target):
         async with await connect(target, app) as session:
@@ -218,7 +220,8 @@ def _provider(settings: dict[str, str]) -> sql.Composable:
 async def _comment(session: AsyncConnection, name: str) -> str | None:
     """The comment of a database, empty without one; None when there is no such database."""
     found = await session.execute(
-        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s", (name,)
+        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s",
+        (name,),
     )
     row = await found.fetchone()
     return str(row[0]) if row is not None else None
@@ -234,9 +237,7 @@ async def _alter(session: AsyncConnection, name: str, what: str) -> None:
 
 
 async def _rename(session: AsyncConnection, old: str, new: str) -> None:
-    await session.execute(
-        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
-    )
+    await session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
 
 
 async def _empty(session: AsyncConnection, *names: str) -> None:
@@ -274,7 +275,13 @@ async def _take_over(session: AsyncConnection, former: str, new: str) -> None:
     await _take_over_privileges(session, former, new)
 
 
-_LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"}
+_LISTS = {
+    "search_path",
+    "temp_tablespaces",
+    "session_preload_libraries",
+    "local_preload_libraries",
+    "DateStyle",
+}
 
 
 def _setting(name: str, value: str) -> sql.Composable:
@@ -296,8 +303,4 @@ async def _take_over_privileges(session: AsyncConnection, former: str, new: str)
     for grantee, privilege, grantable in rows:
         whom = sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee)
         more = sql.SQL(" WITH GRANT OPTION" if grantable and grantee is not None else "")
-        await session.execute(
-            sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), base, whom) + more
-        )
-
-
+        await session.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), base, whom) + more)

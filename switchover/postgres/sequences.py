@@ -35,7 +35,9 @@ async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
     )
     values = []
     for schema, name in await found.fetchall():
-        row = await session.execute(sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name)))
+        row = await session.execute(
+            sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
+        )
         read = await row.fetchone()
         assert read is not None  # noqa: S101  a sequence has exactly one row
         values.append(SequenceValue(schema, name, read[0], read[1]))

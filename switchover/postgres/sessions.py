@@ -70,6 +70,15 @@ async def clients(db: Database, app: str, but_prefix: str) -> tuple[Client, ...]
                 (name, but_prefix),
             )
             return tuple(
-                Client(pid, plain(user, 100), plain(base, 100), addr, plain(said, 100), state, age, plain(query, 200))
+                Client(
+                    pid,
+                    plain(user, 100),
+                    plain(base, 100),
+                    addr,
+                    plain(said, 100),
+                    state,
+                    age,
+                    plain(query, 200),
+                )
                 for pid, user, base, addr, said, state, age, query in await found.fetchall()
             )

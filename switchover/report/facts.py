@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from switchover.plan.progress import Progress, StepState
     from switchover.plan.spec import Spec
 
-TOLD = {What.COMPLETE, What.FAILED, What.UNKNOWN, What.UNDONE, What.HELD, What.UNDO_FAILED, What.RECOVERED, What.STOPPED}
+TOLD = {
+    What.COMPLETE,
+    What.FAILED,
+    What.UNKNOWN,
+    What.UNDONE,
+    What.HELD,
+    What.UNDO_FAILED,
+    What.RECOVERED,
+    What.STOPPED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +174,19 @@ def _moment(entry: Entry) -> Moment:
         says = f"{data['choice']}. {says}"
     if entry.what is What.COMPLETE and isinstance(data.get("seconds"), (int, float)):
         says = duration(float(str(data["seconds"])))
-    return Moment(entry.at.strftime("%Y-%m-%d %H:%M:%SZ"), entry.who, f"{entry.step} {subject}".strip(), str(entry.what), says)
+    return Moment(
+        entry.at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        entry.who,
+        f"{entry.step} {subject}".strip(),
+        str(entry.what),
+        says,
+    )
 
 
 def _timings(progress: Progress) -> tuple[Timing, ...]:
-    rehearsed = {action.id.removesuffix("-rehearsal"): action.seconds for action in step_of(progress, StepName.REHEARSAL).actions}
+    rehearsed = {
+        action.id.removesuffix("-rehearsal"): action.seconds for action in step_of(progress, StepName.REHEARSAL).actions
+    }
     took = {action.id.removesuffix("-final"): action.seconds for action in step_of(progress, StepName.CUTOVER).actions}
     phases = [*took, *(phase for phase in rehearsed if phase not in took)]
     return tuple(Timing(phase, rehearsed.get(phase), took.get(phase)) for phase in phases)
@@ -180,7 +197,14 @@ def _outages(entries: Sequence[Entry]) -> list[dict[str, Json]]:
     for entry in entries:
         summary = entry.data.get("summary")
         if entry.what is What.EVIDENCE and entry.data.get("kind") == "outage" and isinstance(summary, dict):
-            found.append({"step": entry.step, "file": entry.data.get("file"), "sha256": entry.data.get("sha256"), **summary})
+            found.append(
+                {
+                    "step": entry.step,
+                    "file": entry.data.get("file"),
+                    "sha256": entry.data.get("sha256"),
+                    **summary,
+                }
+            )
     return found
 
 

@@ -17,7 +17,9 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!])")
 
 def escape(text: object, limit: int = 300) -> str:
     """Text that Markdown and HTML show as it is, on one line."""
-    return _SPECIAL.sub(r"\\\1", plain(str(text), limit).replace("\n", " ")).replace("<", "&lt;").replace("\\&lt;", "&lt;")
+    return (
+        _SPECIAL.sub(r"\\\1", plain(str(text), limit).replace("\n", " ")).replace("<", "&lt;").replace("\\&lt;", "&lt;")
+    )
 
 
 def markdown(report: Report) -> str:
@@ -58,7 +60,9 @@ def _outage(report: Report) -> str:
     if not report.outages:
         return "## Outage\n\nNot measured: unknown.\n"
     total = sum(float(str(each.get("total_s", 0))) for each in report.outages)
-    lines = [f"Users were without service for **{total:.2f} s** (measured four times a second, each end known to 0.25 s).\n"]
+    lines = [
+        f"Users were without service for **{total:.2f} s** (measured four times a second, each end known to 0.25 s).\n"
+    ]
     for each in report.outages:
         for outage in _dicts(each.get("outages")):
             lines.append(
@@ -72,9 +76,18 @@ def _outage(report: Report) -> str:
 
 
 def _changes(report: Report) -> str:
-    rows = [[each.get(key, "") for key in ("step", "table", "inserted", "updated", "deleted")] for each in report.changes]
+    rows = [
+        [each.get(key, "") for key in ("step", "table", "inserted", "updated", "deleted")] for each in report.changes
+    ]
     kept = f"\nThese rows are kept in the database `{report.kept}` of the target server.\n" if report.kept else ""
-    return _table("Rows written on the target since it opened", ("step", "table", "inserted", "updated", "deleted"), rows) + kept
+    return (
+        _table(
+            "Rows written on the target since it opened",
+            ("step", "table", "inserted", "updated", "deleted"),
+            rows,
+        )
+        + kept
+    )
 
 
 def _timing(report: Report) -> str:
@@ -97,7 +110,8 @@ def _timing(report: Report) -> str:
 
 def _comparisons(report: Report) -> str:
     rows = [
-        [each.get(key, "") for key in ("step", "verdict", "tables", "rows", "sequences", "differing")] for each in report.comparisons
+        [each.get(key, "") for key in ("step", "verdict", "tables", "rows", "sequences", "differing")]
+        for each in report.comparisons
     ]
     return _table("Comparison", ("step", "verdict", "tables", "rows", "sequences", "differing"), rows)
 

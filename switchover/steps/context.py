@@ -11,7 +11,6 @@ from switchover.dns.authority import Authority, find_authority
 from switchover.dns.message import Endpoint
 from switchover.dns.providers import make_provider
 from switchover.plan.decide import step_of
-from switchover.plan.outline import StepName
 from switchover.plan.progress import Progress, fold
 from switchover.plan.spec import expand
 from switchover.postgres.connect import Database
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from switchover.dns.providers import Provider
     from switchover.plan.journal import Entry, Json
+    from switchover.plan.outline import StepName
     from switchover.plan.spec import Spec
 
 

@@ -13,6 +13,7 @@ from switchover.postgres.compare import compare
 from switchover.postgres.copy import Tools, analyze, dump, dump_argv, restore, restore_argv
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.postgres.scratch import create_copy, drop_copy, which
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
@@ -197,9 +198,7 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
         facts = comparison_fact(result)
         if result.verdict is not Sameness.SAME:
             raise ActionFailed(f"source and copy are not the same: {in_words(result)}")
-        await write_fact(
-            copying.target, context.app, "compared", {"stamp": copying.stamp(), "comparison": facts}
-        )
+        await write_fact(copying.target, context.app, "compared", {"stamp": copying.stamp(), "comparison": facts})
         return {"comparison": facts, "compare_s": round(time.monotonic() - started, 3)}
 
     return Action(

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.dns.authority import observe
+from switchover.dns.message import Rrset
 from switchover.dns.propagation import agreed
 from switchover.dns.providers import Change, NeedsEdit
 from switchover.dns.providers.manual import typical_mistake
-from switchover.dns.message import Rrset
 from switchover.dns.watch import watch
 from switchover.engine.action import Action, ActionFailed, Seen, Waiting
 

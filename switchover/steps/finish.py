@@ -20,7 +20,10 @@ RAISE_DEADLINE_S = 600.0
 
 def build(context: Context) -> Step:
     """Raise each name's TTL to what it was, and drop what only the switchover needed."""
-    return Step(StepName.FINISH, actions=(*(_raise_ttl(context, name) for name in context.spec.dns.names), _drop(context)))
+    return Step(
+        StepName.FINISH,
+        actions=(*(_raise_ttl(context, name) for name in context.spec.dns.names), _drop(context)),
+    )
 
 
 def _raise_ttl(context: Context, name: str) -> Action:
@@ -28,8 +31,12 @@ def _raise_ttl(context: Context, name: str) -> Action:
     ttl = original.get(name) if isinstance(original, dict) else None
     to = context.spec.dns.to
     rewrite = Rewrite(name, to, to, int(str(ttl)) if ttl else context.spec.dns.low_ttl)
-    action = rewrite_action(context, rewrite, f"raise the TTL of {name} to {rewrite.ttl} s", Proof(2, 0.0, RAISE_DEADLINE_S, edit_holds=True))
-    return action
+    return rewrite_action(
+        context,
+        rewrite,
+        f"raise the TTL of {name} to {rewrite.ttl} s",
+        Proof(2, 0.0, RAISE_DEADLINE_S, edit_holds=True),
+    )
 
 
 def _drop(context: Context) -> Action:

@@ -31,9 +31,7 @@ def build(context: Context) -> Step:
         gates.append(Gate(f"nothing left behind at {name}", nothing_left_behind(context, name)))
         gates.append(Gate(f"the change to {name} is permitted", permitted(context, _lowered(context, name))))
     actions = tuple(
-        rewrite_action(
-            context, _lowered(context, name), f"lower the TTL of {name} to {dns.low_ttl} s", _proof(context)
-        )
+        rewrite_action(context, _lowered(context, name), f"lower the TTL of {name} to {dns.low_ttl} s", _proof(context))
         for name in dns.names
     )
     return Step(StepName.LOWER_TTL, tuple(gates), actions, facts=lambda: _facts(context))
@@ -93,7 +91,9 @@ def nothing_left_behind(context: Context, name: str) -> Callable[[], Awaitable[V
         dns = context.spec.dns
         found = await leftovers(authority, name, dns.from_, dns.to)
         errors = [each for each in found if each.severity == "error" and each.id not in dns.accept]
-        said = "; ".join(f"{each.severity} {each.id}: {each.evidence}" for each in found) or "no other record leads there"
+        said = (
+            "; ".join(f"{each.severity} {each.id}: {each.evidence}" for each in found) or "no other record leads there"
+        )
         if errors:
             accepting = ", ".join(each.id for each in errors)
             fixes = "; ".join(each.fix for each in errors)
@@ -124,5 +124,3 @@ def still_low(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
         return Verdict(False, f"not every address serves the low TTL: {ttls}", "run lower-ttl again")
 
     return look
-
-

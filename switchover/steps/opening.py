@@ -84,7 +84,11 @@ def open_action(context: Context, copying: Copying) -> Action:
         observe,
         apply,
         undo,
-        does=(f"ALTER DATABASE target RENAME TO {aside}", f"ALTER DATABASE {copy} RENAME TO target", "in one transaction"),
+        does=(
+            f"ALTER DATABASE target RENAME TO {aside}",
+            f"ALTER DATABASE {copy} RENAME TO target",
+            "in one transaction",
+        ),
         undoes="the names go back, after proof that no row was written",
         deadline_s=120,
     )

@@ -52,7 +52,10 @@ async def metered(context: Context, runner: Runner, step: StepName) -> Callable[
         summary = outages(read_samples(file))
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         seen: dict[str, Json] = {
-            "kind": "outage", "file": file.name, "sha256": digest, "summary": summary.to_json()
+            "kind": "outage",
+            "file": file.name,
+            "sha256": digest,
+            "summary": summary.to_json(),
         }
         runner.journal.append(Draft(step, "", What.EVIDENCE, seen))
 

@@ -55,7 +55,13 @@ def preview_step(path: Path, name: StepName) -> tuple[PreviewAction, ...]:
         for action in step_of(context.progress(), StepName.REHEARSAL).actions
     }
     return tuple(
-        PreviewAction(action.id, action.title, action.does, action.undoes, rehearsed.get(action.id.removesuffix("-final")))
+        PreviewAction(
+            action.id,
+            action.title,
+            action.does,
+            action.undoes,
+            rehearsed.get(action.id.removesuffix("-final")),
+        )
         for action in step.actions
     )
 
@@ -80,7 +86,11 @@ async def preview_rollback(path: Path) -> list[str]:
     lines = [f"way back: {way_back(progress).says}"]
     cutover = step_of(progress, StepName.CUTOVER)
     if progress.passed is Passed.NOT:
-        lines += [f"  undo: {each.title}: {each.undoes}" for each in reversed(cutover.actions) if touched(each) and each.undoes]
+        lines += [
+            f"  undo: {each.title}: {each.undoes}"
+            for each in reversed(cutover.actions)
+            if touched(each) and each.undoes
+        ]
         return lines
     try:
         written = await written_since(context)

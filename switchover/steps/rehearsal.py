@@ -103,7 +103,11 @@ def _drop(context: Context, copying: Copying) -> Action:
         return {}
 
     return Action(
-        "drop-scratch", "drop the scratch database", observe, apply, does=(f"DROP DATABASE {copying.database}",)
+        "drop-scratch",
+        "drop the scratch database",
+        observe,
+        apply,
+        does=(f"DROP DATABASE {copying.database}",),
     )
 
 
@@ -111,7 +115,11 @@ def _facts(context: Context) -> Facts:
     """Seconds of each phase, bytes and rows: what the forecast is made of."""
     state = step_of(context.progress(), StepName.REHEARSAL)
     result = {action.id: action.result for action in state.actions}
-    dumped, restored, compared = result["dump-rehearsal"], result["restore-rehearsal"], result["compare-rehearsal"]
+    dumped, restored, compared = (
+        result["dump-rehearsal"],
+        result["restore-rehearsal"],
+        result["compare-rehearsal"],
+    )
     seconds: dict[str, Json] = {
         "dump": dumped.get("seconds"),
         "restore": restored.get("restore_s"),

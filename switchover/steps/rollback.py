@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.action import Action, Seen
 from switchover.engine.step import Step
 from switchover.plan.outline import StepName
-from switchover.postgres.scratch import close_database, database_exists, swap_in, which
+from switchover.postgres.scratch import close_database, database_exists, swap_in
 from switchover.steps.cutover import SWITCH_DEADLINE_S
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fenced_before, lower
@@ -117,5 +117,3 @@ def _unfence(context: Context) -> Action:
         apply,
         does=("ALTER DATABASE … with the values saved before the fence",),
     )
-
-

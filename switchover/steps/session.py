@@ -85,9 +85,7 @@ async def roll_back(path: Path, *, echo: Callable[[str], None] | None) -> Ran:
 
 
 def _end(runner: Runner, outcome: Outcome, reason: str) -> Ran:
-    runner.journal.append(
-        Draft("", "", What.ENDED, {"run": runner.live.run, "outcome": outcome, "reason": reason})
-    )
+    runner.journal.append(Draft("", "", What.ENDED, {"run": runner.live.run, "outcome": outcome, "reason": reason}))
     runner.live.tick("ended", outcome=outcome, reason=reason)
     return Ran(outcome, reason, runner.progress(), runner.defect)
 
@@ -108,7 +106,12 @@ async def _session(
             plan_id = uuid.uuid4().hex
             writer.append(Draft("", "", What.CREATED, {"plan_id": plan_id, "version": __version__}))
         context = Context(
-            path, loaded.spec, writer.entries, fold(loaded.spec, writer.entries).plan_id, run_id, Children((lock.fd,))
+            path,
+            loaded.spec,
+            writer.entries,
+            fold(loaded.spec, writer.entries).plan_id,
+            run_id,
+            Children((lock.fd,)),
         )
         live.open()
         with _signals() as stop, _heartbeat(live):
@@ -180,7 +183,10 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
     await _settle(context)
     async with _guard(context, runner, epoch):
         progress = runner.progress()
-        begun = progress.rollback is not None and progress.rollback.status not in (StepStatus.DONE, StepStatus.UNDONE)
+        begun = progress.rollback is not None and progress.rollback.status not in (
+            StepStatus.DONE,
+            StepStatus.UNDONE,
+        )
         cutover = step_of(progress, StepName.CUTOVER)
         if not begun and cutover.status is not StepStatus.DONE and progress.passed is not Passed.YES:
             for name in (StepName.CUTOVER, StepName.REHEARSAL):
@@ -273,5 +279,3 @@ async def _refuse_stale_copy(context: Context, runner: Runner) -> None:
 async def _record(context: Context, runner: Runner, epoch: int) -> None:
     last = runner.journal.entries[-1]
     await write_run(context.target, context.app, context.plan_id, RunRow(epoch, last.seq, last.chain, who_am_i(), ""))
-
-

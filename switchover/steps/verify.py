@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from switchover.dns.ask import ask
 from switchover.dns.resolvers import View, named, sample
 from switchover.engine.action import Action, ActionFailed, Seen
-from switchover.plan.decide import step_of
+from switchover.engine.step import Step
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import FIRST_WRITE, StepName
 from switchover.plan.progress import Passed
-from switchover.engine.step import Step
 from switchover.postgres.sessions import clients
 from switchover.steps.caches import old_answer_gone
 from switchover.steps.opening import change_facts, written_since
@@ -65,7 +64,9 @@ def _soak_action(context: Context) -> Action:
         )
         facts = result.to_json()
         if not result.ok:
-            raise ActionFailed(f"{count(result.failures, 'failure')} in {count(result.probes, 'probe')}: {result.first_failure}")
+            raise ActionFailed(
+                f"{count(result.failures, 'failure')} in {count(result.probes, 'probe')}: {result.first_failure}"
+            )
         watched.update(facts)
         return {}
 
@@ -126,13 +127,17 @@ def _silent_action(context: Context) -> Action:
     async def observe() -> Seen:
         left = await clients(context.source, context.app, context.app_prefix)
         facts: Facts = {
-            "clients": [f"{each.user} {each.application_name} from {each.address or 'the host itself'}" for each in left]
+            "clients": [
+                f"{each.user} {each.application_name} from {each.address or 'the host itself'}" for each in left
+            ]
         }
         return Seen.todo(**facts) if left else Seen.done(**facts)
 
     async def apply(live: Live) -> Facts:
         left = await clients(context.source, context.app, context.app_prefix)
-        who = "; ".join(f"{each.user} {each.application_name} from {each.address or 'the host itself'}" for each in left)
+        who = "; ".join(
+            f"{each.user} {each.application_name} from {each.address or 'the host itself'}" for each in left
+        )
         raise ActionFailed(f"still connected to the source: {who}. Point them to the new host, then run again")
 
     return Action("source-silent", "nobody is left on the source", observe, apply, does=("read pg_stat_activity",))
@@ -162,5 +167,3 @@ def _writes_action(context: Context, runner: Runner) -> Action:
         deadline_s=86400,
         interruptible=True,
     )
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -13,9 +12,10 @@ from switchover.plan.progress import ActionStatus, Passed, StepStatus
 from switchover.words import clock, duration, glyph, instant, plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from switchover.plan.preview import PreviewAction
-    from switchover.plan.progress import ActionState, GateState, Progress, StepState
-    from switchover.plan.spec import Spec
+    from switchover.plan.progress import ActionState, GateState, StepState
     from switchover.tui.watch import Tick, View
 
 STYLES = {
@@ -45,7 +45,9 @@ def head(view: View, now: datetime, width: int) -> Text:
         return Text(plain(view.path.name), "bold")
     spec, progress = view.spec, view.progress
     zone = spec.window.zone if spec.window else None
-    text = Text.assemble((f" {plain(spec.name)} ", "bold reverse"), f"  {spec.dns.from_} → {spec.dns.to}   {clock(now)}")
+    text = Text.assemble(
+        (f" {plain(spec.name)} ", "bold reverse"), f"  {spec.dns.from_} → {spec.dns.to}   {clock(now)}"
+    )
     if zone is not None and width >= 100:
         text.append(f" ({clock(now, zone)})")
     window = window_clock(spec, progress, now)
@@ -61,7 +63,9 @@ def head(view: View, now: datetime, width: int) -> Text:
 
 def rail_row(state: StepState, *, width: int, ascii_only: bool) -> Text:
     """One step on the left: glyph, name, word."""
-    word = duration(state.seconds) if state.status is StepStatus.DONE and state.seconds is not None else str(state.status)
+    word = (
+        duration(state.seconds) if state.status is StepStatus.DONE and state.seconds is not None else str(state.status)
+    )
     text = Text.assemble(mark(state.status, ascii_only=ascii_only), f" {STEP[state.name].title}")
     text.append(f"{word:>{max(1, width - text.cell_len)}}", STYLES[state.status])
     return text
@@ -83,14 +87,23 @@ def next_line(view: View, now: datetime) -> Text:
 
 
 def detail(
-    view: View, step: StepName, preview: tuple[PreviewAction, ...] | None, tick: Tick | None, now: datetime, *, ascii_only: bool
+    view: View,
+    step: StepName,
+    preview: tuple[PreviewAction, ...] | None,
+    tick: Tick | None,
+    now: datetime,
+    *,
+    ascii_only: bool,
 ) -> Text:
     """The selected step: purpose, why it stands so, gates, actions, progress."""
     if view.progress is None:
         return Text(plain(view.trouble), "red")
     state = next(each for each in view.progress.steps if each.name is step)
     info = STEP[step]
-    lines = [Text.assemble((info.title, "bold"), "  ", mark(state.status, ascii_only=ascii_only), f" {state.status}"), Text(info.purpose, "italic")]
+    lines = [
+        Text.assemble((info.title, "bold"), "  ", mark(state.status, ascii_only=ascii_only), f" {state.status}"),
+        Text(info.purpose, "italic"),
+    ]
     if state.why:
         lines.append(Text(plain(state.why), STYLES[state.status]))
     if state.hold is not None and state.hold.until is not None and view.spec is not None:
@@ -118,7 +131,11 @@ def _cutover(view: View, step: StepName, now: datetime) -> list[Text]:
             took = f"   running {duration((now - state.started).total_seconds())}"
         lines.append(Text(f"forecast   {duration(expected.low_s)} to {duration(expected.high_s)} for the copy{took}"))
     if window is not None:
-        lines.append(Text(f"window     {window.says}; latest start {clock(window.latest_go, zone)}; turn back by {clock(window.turn_back, zone)}"))
+        lines.append(
+            Text(
+                f"window     {window.says}; latest start {clock(window.latest_go, zone)}; turn back by {clock(window.turn_back, zone)}"
+            )
+        )
     passed = view.progress.passed
     lines.append(Text(f"point of no return   {passed}", "bold red" if passed is Passed.YES else ""))
     return lines
@@ -130,18 +147,24 @@ def _gates(gates: tuple[GateState, ...], *, ascii_only: bool) -> list[Text]:
     lines = [Text("\nGates", "bold")]
     for gate in gates:
         state = {True: "done", False: "failed", None: "unknown"}[gate.ok]
-        lines.append(Text.assemble(" ", mark(state, ascii_only=ascii_only), f" {plain(gate.name)}: {plain(gate.evidence, 300)}"))
+        lines.append(
+            Text.assemble(" ", mark(state, ascii_only=ascii_only), f" {plain(gate.name)}: {plain(gate.evidence, 300)}")
+        )
         if gate.ok is not True and gate.fix:
             lines.append(Text(f"     {plain(gate.fix, 300)}", "bold"))
     return lines
 
 
-def _actions(state: StepState, preview: tuple[PreviewAction, ...] | None, tick: Tick | None, *, ascii_only: bool) -> list[Text]:
+def _actions(
+    state: StepState, preview: tuple[PreviewAction, ...] | None, tick: Tick | None, *, ascii_only: bool
+) -> list[Text]:
     """What was done; before that, what would be done, how long it took in rehearsal, and how it is undone."""
     if state.actions:
         lines = [Text("\nActions", "bold")]
         for action in state.actions:
-            lines += _action(action, tick if tick is not None and tick.action == action.id else None, ascii_only=ascii_only)
+            lines += _action(
+                action, tick if tick is not None and tick.action == action.id else None, ascii_only=ascii_only
+            )
         return lines
     if preview is None:
         return []
@@ -156,7 +179,15 @@ def _actions(state: StepState, preview: tuple[PreviewAction, ...] | None, tick: 
 
 def _action(action: ActionState, tick: Tick | None, *, ascii_only: bool) -> list[Text]:
     took = f"  {duration(action.seconds)}" if action.seconds is not None else ""
-    lines = [Text.assemble(" ", mark(action.status, ascii_only=ascii_only), f" {plain(action.title)}  ", (str(action.status), STYLES[action.status]), took)]
+    lines = [
+        Text.assemble(
+            " ",
+            mark(action.status, ascii_only=ascii_only),
+            f" {plain(action.title)}  ",
+            (str(action.status), STYLES[action.status]),
+            took,
+        )
+    ]
     if tick is not None and action.status is ActionStatus.RUNNING:
         lines.append(Text(f"     {bar(tick.done, tick.total, ascii_only=ascii_only)}{plain(tick.say, 120)}", "cyan"))
     if action.reason:
@@ -180,6 +211,16 @@ def _checklist(view: View, step: StepName, *, ascii_only: bool) -> list[Text]:
     lines = [Text("\nChecklist (a attests)", "bold")]
     for item in view.spec.checklist:
         signed = view.progress.attested.get(item.id)
-        says = f"{plain(signed.who, 60)}: {plain(signed.note, 120)}" if signed else ("required" if item.required else "optional")
-        lines.append(Text.assemble(" ", mark("done" if signed else "todo", ascii_only=ascii_only), f" {plain(item.title, 100)}: {says}"))
+        says = (
+            f"{plain(signed.who, 60)}: {plain(signed.note, 120)}"
+            if signed
+            else ("required" if item.required else "optional")
+        )
+        lines.append(
+            Text.assemble(
+                " ",
+                mark("done" if signed else "todo", ascii_only=ascii_only),
+                f" {plain(item.title, 100)}: {says}",
+            )
+        )
     return lines

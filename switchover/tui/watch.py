@@ -95,7 +95,11 @@ class Tail:
         match tick.get("kind"):
             case "progress":
                 self.tick = Tick(
-                    str(tick["step"]), str(tick["action"]), str(tick["say"]), float(tick["done"]), float(tick["total"])
+                    str(tick["step"]),
+                    str(tick["action"]),
+                    str(tick["say"]),
+                    float(tick["done"]),
+                    float(tick["total"]),
                 )
                 return ""
             case "log":

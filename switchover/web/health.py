@@ -42,7 +42,9 @@ class SoakResult:
 
     def to_json(self) -> dict[str, Json]:
         """For the journal; ``bound`` is the rule of three: the failure rate excluded at 95 % by n clean probes."""
-        clean = f"under {300 / self.probes:.2g} % of requests fail, at 95 %" if self.probes and not self.failures else ""
+        clean = (
+            f"under {300 / self.probes:.2g} % of requests fail, at 95 %" if self.probes and not self.failures else ""
+        )
         return {
             "probes": self.probes,
             "failures": self.failures,
@@ -105,9 +107,7 @@ async def soak(
     )
 
 
-async def _round(
-    checks: Sequence[HealthSpec], pinned: str, resolve: Resolve
-) -> list[tuple[HealthSpec, Answered]]:
+async def _round(checks: Sequence[HealthSpec], pinned: str, resolve: Resolve) -> list[tuple[HealthSpec, Answered]]:
     """One look at every check, at the pinned address and at the one a user would get."""
 
     async def one(check: HealthSpec, address: str | None) -> tuple[HealthSpec, Answered]:

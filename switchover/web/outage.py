@@ -70,7 +70,12 @@ class OutageSummary:
             "samples": self.samples,
             "precision_s": EVERY_S,
             "outages": [
-                {"start": each.start.isoformat(), "end": each.end.isoformat(), "seconds": each.seconds, "reason": each.reason}
+                {
+                    "start": each.start.isoformat(),
+                    "end": each.end.isoformat(),
+                    "seconds": each.seconds,
+                    "reason": each.reason,
+                }
                 for each in self.outages
             ],
             "unobserved": [[start.isoformat(), end.isoformat()] for start, end in self.unobserved],

@@ -84,7 +84,9 @@ async def probe(request: Request) -> Answered:
         async with asyncio.timeout(request.timeout_s), _client(request) as client:
             response, body, days = await _follow(client, request)
     except TimeoutError:
-        return Answered(False, at, _ms(started), reason=f"no answer in {request.timeout_s:g} s", address=request.address)
+        return Answered(
+            False, at, _ms(started), reason=f"no answer in {request.timeout_s:g} s", address=request.address
+        )
     except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
         reason = plain(str(error), 300) or type(error).__name__
         return Answered(False, at, _ms(started), reason=reason, address=request.address)

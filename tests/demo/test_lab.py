@@ -128,9 +128,7 @@ def test_a_database_that_refuses_is_a_503_and_not_an_order(lab: Lab) -> None:
             assert ask(lab, texts.OLD, "/orders", "token-5") == (503, "the database does not answer")
         finally:
             connection.execute("ALTER DATABASE shop RESET default_transaction_read_only")
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'"
-            )
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shop'")
         assert connection.execute("SELECT count(*) FROM orders WHERE token = 'token-5'").fetchone() == (0,)
 
 
@@ -152,9 +150,7 @@ def test_every_file_is_the_owners_and_the_plan_holds_no_secret(lab: Lab) -> None
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     secrets = [line.split(":")[4] for line in (lab.folder / "passwords.conf").read_text().splitlines()]
     secrets.append((lab.folder / "shop.key").read_text().split('"')[3])
-    shown = (
-        lab.plan.read_text() + subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
-    )
+    shown = lab.plan.read_text() + subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert [secret for secret in secrets if secret in shown] == []
 
 

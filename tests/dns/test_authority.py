@@ -28,9 +28,7 @@ async def test_every_address_that_parent_and_zone_list_is_found(net: Net) -> Non
 async def test_a_cname_is_followed_to_the_name_that_holds_the_record(net: Net) -> None:
     found = await find_authority("APP.example.test.", resolver=net.resolver.endpoint, port=net.port)
     assert (found.qname, found.owner) == ("app.example.test", "www.example.test")
-    assert [(alias.owner, alias.target) for alias in found.chain] == [
-        ("app.example.test", "www.example.test")
-    ]
+    assert [(alias.owner, alias.target) for alias in found.chain] == [("app.example.test", "www.example.test")]
 
 
 async def test_every_address_answers_with_authority_and_its_serial(net: Net) -> None:

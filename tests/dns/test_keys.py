@@ -52,9 +52,7 @@ def test_a_key_is_read_with_its_name_algorithm_and_secret(tmp_path: Path, text: 
 def test_the_output_of_keymgr_is_read(tmp_path: Path) -> None:
     keymgr = shutil.which("keymgr", path=os.environ["PATH"] + ":/usr/sbin")
     assert keymgr is not None, "keymgr is not installed: apt-get install knot"
-    made = subprocess.run(
-        [keymgr, "-t", "shop.", "hmac-sha256"], capture_output=True, check=True, cwd=tmp_path
-    )
+    made = subprocess.run([keymgr, "-t", "shop.", "hmac-sha256"], capture_output=True, check=True, cwd=tmp_path)
     key = read_key(write(tmp_path, made.stdout))
     assert (key.name, key.algorithm) == ("shop", "hmac-sha256")
 
@@ -69,9 +67,7 @@ def test_of_several_keys_the_first_or_the_named_is_taken(tmp_path: Path, many: s
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o602])
-def test_a_file_that_others_may_open_is_refused_with_the_command_that_helps(
-    tmp_path: Path, mode: int
-) -> None:
+def test_a_file_that_others_may_open_is_refused_with_the_command_that_helps(tmp_path: Path, mode: int) -> None:
     path = write(tmp_path, BIND, mode)
     with pytest.raises(KeyUnreadable, match=f"chmod 600 {path}"):
         read_key(path)

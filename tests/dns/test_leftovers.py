@@ -25,9 +25,7 @@ if TYPE_CHECKING:
         ("a.wild.example.test", {"wildcard": "warn"}),
     ],
 )
-async def test_each_record_that_leads_to_the_old_host_is_found(
-    net: Net, name: str, expected: dict[str, str]
-) -> None:
+async def test_each_record_that_leads_to_the_old_host_is_found(net: Net, name: str, expected: dict[str, str]) -> None:
     authority = await find_authority(name, resolver=net.resolver.endpoint, port=net.port)
     found = await leftovers(authority, name, OLD, NEW)
     assert {**expected, "mx": "info", "spf": "info"} == {finding.id: finding.severity for finding in found}
@@ -38,6 +36,4 @@ async def test_when_nobody_answers_that_is_a_finding_and_not_silence(net: Net) -
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     for server in (net.primary, net.knot, net.nsd):
         server.stop()
-    assert [finding.id for finding in await leftovers(authority, "www.example.test", OLD, NEW)] == [
-        "not-looked"
-    ]
+    assert [finding.id for finding in await leftovers(authority, "www.example.test", OLD, NEW)] == ["not-looked"]

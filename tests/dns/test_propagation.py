@@ -33,9 +33,7 @@ def saw(second: float, ttl: int | None = 60, state: State = State.OK, end: Endpo
 
 
 def said(end: Endpoint, ttl: int = 60, value: str = "192.0.2.10", state: State = State.OK) -> Answer:
-    return Answer(
-        end, "www.example.test", "A", START, state, ttl=ttl, values=(value,) if state is State.OK else ()
-    )
+    return Answer(end, "www.example.test", "A", START, state, ttl=ttl, values=(value,) if state is State.OK else ())
 
 
 def test_first_new_is_the_first_answer_with_exactly_the_new_ttl() -> None:
@@ -120,9 +118,7 @@ def test_an_observation_survives_json() -> None:
     assert seen == Observation.from_json(json.loads(json.dumps(seen.to_json())))
 
 
-@pytest.mark.parametrize(
-    "wrong", [{}, {"at": "2026-12-01T00:00:00"}, {"values": 1}, {"ttl": "60"}, {"state": "fine"}]
-)
+@pytest.mark.parametrize("wrong", [{}, {"at": "2026-12-01T00:00:00"}, {"values": 1}, {"ttl": "60"}, {"state": "fine"}])
 def test_what_is_no_observation_is_refused(wrong: dict[str, object]) -> None:
     good = saw(0).to_json()
     with pytest.raises(ValueError):

@@ -72,9 +72,7 @@ def test_a_resolver_has_the_new_record_only_if_every_telling_sample_says_so(
 
 
 def test_the_last_old_answer_sets_the_expiry() -> None:
-    view = judge(
-        "lab", [answer(OLD, ttl=5), answer(OLD, ttl=50), answer(ttl=500)], frozenset({OLD}), frozenset({NEW})
-    )
+    view = judge("lab", [answer(OLD, ttl=5), answer(OLD, ttl=50), answer(ttl=500)], frozenset({OLD}), frozenset({NEW}))
     assert view.expires is not None
     assert timedelta(seconds=40) < view.expires - datetime.now(UTC) <= timedelta(seconds=50)
 

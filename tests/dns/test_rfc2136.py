@@ -79,9 +79,7 @@ async def test_a_part_of_the_old_set_is_not_the_old_set(net: Net, primary: Rfc21
     assert await serial(net) == 1
 
 
-async def test_the_server_itself_refuses_when_the_record_changes_after_our_look(
-    net: Net, primary: Rfc2136
-) -> None:
+async def test_the_server_itself_refuses_when_the_record_changes_after_our_look(net: Net, primary: Rfc2136) -> None:
     """Without the prerequisites the last look and the write would leave a gap; here the gap is used."""
 
     async def somebody_is_quicker() -> None:
@@ -182,9 +180,7 @@ async def test_a_lost_reply_is_found_out_by_reading_back(net: Net, primary: Rfc2
 
 async def test_a_lost_update_is_found_out_by_reading_back(net: Net, primary: Rfc2136) -> None:
     async with between(net, "lose the update") as there:
-        with pytest.raises(
-            ChangeRefused, match=r"did not make the change.*192\.0\.2\.10 \(TTL 20\) as before"
-        ):
+        with pytest.raises(ChangeRefused, match=r"did not make the change.*192\.0\.2\.10 \(TTL 20\) as before"):
             await replace(primary, server=str(there)).apply(SWITCH)
     assert await serial(net) == 1
 

@@ -28,9 +28,7 @@ def provider(net: Net, folder: Path) -> Rfc2136:
     return Rfc2136(server=str(net.primary.endpoint), zone="example.test", key=key, port=net.port)
 
 
-async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_ttl(
-    net: Net, tmp_path: Path
-) -> None:
+async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_ttl(net: Net, tmp_path: Path) -> None:
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     net.nsd.freeze()  # the primary's notify waits in its socket until it thaws
     await provider(net, tmp_path).apply(LOWER)
@@ -41,9 +39,7 @@ async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_
         if len(rounds) == 1:
             net.nsd.thaw()
 
-    result = await watch(
-        authority, WANTED, rounds=3, spread_s=0.5, deadline_s=20, interval_s=0.2, on_round=thaw_later
-    )
+    result = await watch(authority, WANTED, rounds=3, spread_s=0.5, deadline_s=20, interval_s=0.2, on_round=thaw_later)
     assert result.ok
     firsts: dict[str, Observation] = {}
     for seen in result.observations:
@@ -105,9 +101,7 @@ async def test_an_interceptor_in_the_way_gives_no_proof(net: Net) -> None:
 
 async def test_the_new_address_is_proved_on_every_address(net: Net, tmp_path: Path) -> None:
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
-    await provider(net, tmp_path).apply(
-        Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20)
-    )
+    await provider(net, tmp_path).apply(Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20))
     result = await watch(authority, Rrset((NEW,), 20), rounds=3, spread_s=0.5, deadline_s=15, interval_s=0.2)
     assert (result.ok, result.missing) == (True, ())
     assert {2} == {seen.serial for seen in result.observations[-3:]}

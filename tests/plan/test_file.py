@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,12 +13,14 @@ from switchover.plan.file import (
     PlanDamaged,
     PlanReplaced,
     PlanUnreadable,
-    PlanUnwritable,
     Writer,
     append,
     load,
 )
 from switchover.plan.journal import Draft, What
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOTE = Draft("rehearsal", "dump", What.NOTE, {"text": 'a "quoted"\nline', "n": 1, "list": [1.5, True, {"x": "y"}]})
 
@@ -54,7 +56,9 @@ def test_a_last_entry_torn_at_any_byte_is_dropped_kept_aside_and_recorded(plan: 
         assert (loaded.torn is None) == (cut == 0)
         append(plan, NOTE)
         after = load(plan)
-        assert [entry.what for entry in after.entries] == ([What.NOTE] * 2 if cut == 0 else [What.NOTE, What.RECOVERED, What.NOTE])
+        assert [entry.what for entry in after.entries] == (
+            [What.NOTE] * 2 if cut == 0 else [What.NOTE, What.RECOVERED, What.NOTE]
+        )
         for aside in plan.parent.glob("*.torn-*"):
             assert aside.read_bytes() == last[:cut]
             assert aside.stat().st_mode & 0o777 == 0o600
@@ -64,7 +68,7 @@ def test_a_last_entry_torn_at_any_byte_is_dropped_kept_aside_and_recorded(plan: 
 def test_a_bad_entry_before_a_good_one_is_refused_and_named(plan: Path) -> None:
     for _ in range(3):
         append(plan, NOTE)
-    plan.write_text(plan.read_text().replace("n\" = 1", "n\" = 2", 1))
+    plan.write_text(plan.read_text().replace('n" = 1', 'n" = 2', 1))
     with pytest.raises(PlanDamaged, match="entry 1 is damaged"):
         load(plan)
 
@@ -135,7 +139,9 @@ def test_four_processes_append_at_once_and_nothing_is_lost(plan: Path) -> None:
     assert [writer.wait() for writer in writers] == [0] * 4
     entries = load(plan).entries
     assert len(entries) == 100
-    assert {(entry.data["from"], entry.data["n"]) for entry in entries} == {(str(a), b) for a in range(4) for b in range(25)}
+    assert {(entry.data["from"], entry.data["n"]) for entry in entries} == {
+        (str(a), b) for a in range(4) for b in range(25)
+    }
 
 
 FULL = """
@@ -158,7 +164,9 @@ except PlanUnwritable as error:
 def test_a_full_disk_stops_the_run_and_leaves_the_file_whole(plan: Path, room: int) -> None:
     append(plan, NOTE)
     before = plan.read_bytes()
-    said = subprocess.run([sys.executable, "-c", FULL, str(plan), str(room)], capture_output=True, text=True, check=True)
+    said = subprocess.run(
+        [sys.executable, "-c", FULL, str(plan), str(room)], capture_output=True, text=True, check=True
+    )
     assert "could not be written" in said.stdout
     assert plan.read_bytes() == before
 
@@ -194,7 +202,15 @@ def test_a_writer_killed_in_a_tight_loop_leaves_a_journal_that_goes_on(plan: Pat
 
 def test_values_from_outside_cannot_break_the_file(plan: Path) -> None:
     hostile = 'x"]\n[[journal]]\nseq = 9\n\x1b]0;t\x07\u202e\ud800\x00'
-    append(plan, Draft("s", hostile.replace("\n", " "), What.NOTE, {"t": hostile, hostile: hostile, "none": None, "big": 2**60, "nan": float("nan")}))
+    append(
+        plan,
+        Draft(
+            "s",
+            hostile.replace("\n", " "),
+            What.NOTE,
+            {"t": hostile, hostile: hostile, "none": None, "big": 2**60, "nan": float("nan")},
+        ),
+    )
     append(plan, NOTE)
     entries = load(plan).entries
     assert len(entries) == 2
@@ -212,5 +228,3 @@ def test_what_is_no_plan_file_is_refused(tmp_path: Path, make: str) -> None:
         path.chmod(0o666 if make == "writable" else 0o600)
     with pytest.raises(PlanUnreadable):
         load(path)
-
-

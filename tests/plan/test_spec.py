@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from switchover.plan.file import PlanUnreadable, load
 from switchover.plan.spec import digest, expand, json_schema, subtree
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def problems(plan: Path, old: str, new: str) -> list[str]:
@@ -42,7 +45,12 @@ def test_a_right_plan_is_read_with_its_defaults(plan: Path) -> None:
         ('"service=shop_old"', '"postgresql://db/shop?password=hunter2"', 5, "no password in a plan"),
         ('"service=shop_old"', '"postgresql://shop:hun@ter2@db/shop"', 5, "no password in a plan"),
         ('target = "service=shop_new"', 'target = "service=shop_new"\njobs = "4"', 7, "valid integer"),
-        ('target = "service=shop_new"', 'target = "service=shop_new"\njobs = 0', 7, "greater than or equal to 1"),
+        (
+            'target = "service=shop_new"',
+            'target = "service=shop_new"\njobs = 0',
+            7,
+            "greater than or equal to 1",
+        ),
         ('target = "service=shop_new"', 'target = "service=shop_old"', 4, "two databases"),
         ('target = "service=shop_new"', 'target = "service=shop_new"\ntable = 1', 7, "is not a key"),
         ("2026-12-05T22:00:00", "2026-12-05T22:00:00Z", 13, "without one"),

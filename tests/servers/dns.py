@@ -43,9 +43,7 @@ class Key:
     def write(self, path: Path) -> Path:
         """Write it as BIND's tools do, for the product to read."""
         path.touch(mode=0o600)
-        path.write_text(
-            f'key "{self.name}" {{\n\talgorithm {self.algorithm};\n\tsecret "{self.secret}";\n}};\n'
-        )
+        path.write_text(f'key "{self.name}" {{\n\talgorithm {self.algorithm};\n\tsecret "{self.secret}";\n}};\n')
         return path
 
 
@@ -128,9 +126,7 @@ class Server:
                 return
             time.sleep(0.02)
         self.stop()
-        pytest.fail(
-            f"{self.program} at {self.endpoint} did not answer for {zone} in {READY_S} s:\n{self.log}"
-        )
+        pytest.fail(f"{self.program} at {self.endpoint} did not answer for {zone} in {READY_S} s:\n{self.log}")
 
     def _answers(self, zone: str, authoritative: bool) -> bool:
         query = dns.message.make_query(zone, "SOA")
@@ -376,12 +372,9 @@ class Unbound(Server):
     package: ClassVar[str] = "unbound"
 
     def configure(self) -> Sequence[str]:
-        opened = "".join(
-            f'\tlocal-zone: "{zone}" transparent\n\tdomain-insecure: "{zone}"\n' for zone in self.stubs
-        )
+        opened = "".join(f'\tlocal-zone: "{zone}" transparent\n\tdomain-insecure: "{zone}"\n' for zone in self.stubs)
         stubs = "".join(
-            f'stub-zone:\n\tname: "{zone}"\n'
-            + "".join(f"\tstub-addr: {ip}@{self.endpoint.port}\n" for ip in ips)
+            f'stub-zone:\n\tname: "{zone}"\n' + "".join(f"\tstub-addr: {ip}@{self.endpoint.port}\n" for ip in ips)
             for zone, ips in self.stubs.items()
         )
         config = self.folder / "unbound.conf"

@@ -119,9 +119,7 @@ class Provider(Protocol):
         """The exact update, a line each, for the preview."""
 
 
-def make_provider(
-    spec: ProviderSpec, folder: Path, zone: str, port: int, resolver: Endpoint | None = None
-) -> Provider:
+def make_provider(spec: ProviderSpec, folder: Path, zone: str, port: int, resolver: Endpoint | None = None) -> Provider:
     """The provider the plan names; ``zone`` as discovered, key files in ``folder``. Raises ChangeRefused."""
     from switchover.dns.keys import KeyUnreadable, read_key
     from switchover.dns.providers.manual import Manual

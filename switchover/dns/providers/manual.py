@@ -54,9 +54,7 @@ class Manual:
         heard = [answer for answer in answers if answer.endpoint not in unseen]
         silent = [f"{answer.endpoint}: {answer}" for answer in heard if answer.state not in FIRM]
         if silent or not heard:
-            raise Unreachable(
-                f"not every authoritative server of {owner} could be asked: {'; '.join(silent)}"
-            )
+            raise Unreachable(f"not every authoritative server of {owner} could be asked: {'; '.join(silent)}")
         if len({answer.rrset for answer in heard}) > 1:
             said = "; ".join(f"{answer.endpoint}: {answer}" for answer in heard)
             raise Unreachable(f"the authoritative servers do not agree on {owner} {rdtype}: {said}")
@@ -67,8 +65,7 @@ class Manual:
         seen = await self.read(change.owner, change.rdtype)
         if seen != change.old:
             raise ChangeConflict(
-                f"{change.owner} {change.rdtype} is {seen or 'absent'}, "
-                f"the plan expects {change.old or 'absent'}",
+                f"{change.owner} {change.rdtype} is {seen or 'absent'}, the plan expects {change.old or 'absent'}",
                 seen,
             )
         at = f"{change.owner} {change.rdtype}"
@@ -105,9 +102,7 @@ def relative(owner: str, zone: str) -> str:
 async def look_around(authority: Authority, change: Change) -> tuple[Answer, ...]:
     """Ask every address what ``typical_mistake`` needs to know."""
     asked = ((change.owner, change.rdtype), (change.owner, "AAAA"), (_doubled(change), change.rdtype))
-    return tuple(
-        await asyncio.gather(*(ask(end, name, kind) for end in authority.endpoints for name, kind in asked))
-    )
+    return tuple(await asyncio.gather(*(ask(end, name, kind) for end in authority.endpoints for name, kind in asked)))
 
 
 def typical_mistake(answers: Sequence[Answer], change: Change) -> str | None:

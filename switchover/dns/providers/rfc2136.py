@@ -100,10 +100,7 @@ class Rfc2136:
             return (*lines, f"delete  {at}")
         return (
             *lines,
-            *(
-                f"replace {change.owner} {change.new_ttl} {change.rdtype} {value}"
-                for value in change.new_values
-            ),
+            *(f"replace {change.owner} {change.new_ttl} {change.rdtype} {value}" for value in change.new_values),
         )
 
     async def read(self, owner: str, rdtype: str = "A") -> Rrset | None:
@@ -230,9 +227,7 @@ class Rfc2136:
                 loop = asyncio.get_running_loop()
                 found = await loop.getaddrinfo(self.server, self.port, type=socket.SOCK_STREAM)
         except (OSError, TimeoutError, UnicodeError):
-            raise Unreachable(
-                f"the address of {self.server} could not be looked up; nothing was sent"
-            ) from None
+            raise Unreachable(f"the address of {self.server} could not be looked up; nothing was sent") from None
         return Endpoint(str(found[0][4][0]), self.port)
 
     async def _exchange(self, endpoint: Endpoint, message: dns.message.Message) -> dns.message.Message:
@@ -245,23 +240,15 @@ class Rfc2136:
                 family, socket.SOCK_STREAM, 0, None, there, self.timeout_s
             )
         except (OSError, dns.exception.Timeout) as error:
-            why = (
-                isinstance(error, OSError) and error.strerror
-            ) or f"no connection within {self.timeout_s:g} s"
-            raise Unreachable(
-                f"{endpoint} cannot be reached over TCP: {plain(why, 100)}. Nothing was sent"
-            ) from None
+            why = (isinstance(error, OSError) and error.strerror) or f"no connection within {self.timeout_s:g} s"
+            raise Unreachable(f"{endpoint} cannot be reached over TCP: {plain(why, 100)}. Nothing was sent") from None
         try:
             async with stream:
                 return await dns.asyncquery.tcp(message, endpoint.ip, timeout=self.timeout_s, sock=stream)
         except dns.tsig.PeerError as error:
             raise ChangeRefused(self._tsig_refusal(endpoint, error)) from None
         except (dns.exception.Timeout, OSError, EOFError) as error:
-            told = (
-                "the connection was cut"
-                if not isinstance(error, dns.exception.Timeout)
-                else "no reply in time"
-            )
+            told = "the connection was cut" if not isinstance(error, dns.exception.Timeout) else "no reply in time"
             raise _Lost(told) from None
         except dns.exception.FormError as error:
             # dnspython hides the rcode of an unsigned reply to a signed message behind this.
@@ -275,9 +262,7 @@ class Rfc2136:
         key = f"key {self.key.name} ({self.key.algorithm})"
         match error:
             case dns.tsig.PeerBadKey():
-                why = (
-                    f"it knows no {key}, or does not let it do this; compare name, algorithm and rights there"
-                )
+                why = f"it knows no {key}, or does not let it do this; compare name, algorithm and rights there"
             case dns.tsig.PeerBadSignature():
                 why = f"the secret of {key} is not the one it has"
             case dns.tsig.PeerBadTime():

@@ -52,7 +52,10 @@ class Ask(ModalScreen[Answer]):
             yield Static(self._label, id="ask-title", markup=False)
             yield Static(self._consequence, id="ask-says", markup=False)
             if self._name:
-                yield Static(f"Type  {plain(self._name)}  and press enter. esc goes back; nothing has changed.", markup=False)
+                yield Static(
+                    f"Type  {plain(self._name)}  and press enter. esc goes back; nothing has changed.",
+                    markup=False,
+                )
                 yield Input(id="ask-name")
             else:
                 yield Static("y does it. esc goes back; nothing has changed.", markup=False)
@@ -98,7 +101,10 @@ class Attest(ModalScreen[Statement | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
             yield Static("Attest: which item?", id="ask-title", markup=False)
-            rows = [Option(f"{'✓' if item.id in self._signed else '○'} {plain(item.title, 60)}", id=item.id) for item in self._items]
+            rows = [
+                Option(f"{'✓' if item.id in self._signed else '○'} {plain(item.title, 60)}", id=item.id)
+                for item in self._items
+            ]
             yield OptionList(*rows, id="ask-items", markup=False)
             yield Input(placeholder="what was looked at, or a link", id="ask-note", disabled=True)
             yield Static("enter chooses, then signs with your name. esc goes back.", markup=False)

@@ -93,7 +93,11 @@ class PlanScreen(Screen[None]):
             before = self.view
             self.view = await asyncio.to_thread(look, self.path)
             self._stamp = now
-            if before.progress is not None and self.view.progress is not None and before.progress.next is not self.view.progress.next:
+            if (
+                before.progress is not None
+                and self.view.progress is not None
+                and before.progress.next is not self.view.progress.next
+            ):
                 self._follow()
         self.redraw()
 
@@ -118,7 +122,9 @@ class PlanScreen(Screen[None]):
                 row = draw.rail_row(state, width=width, ascii_only=ascii_only)
                 if self._is_new(state.name, row):
                     rail.replace_option_prompt(state.name, row)
-        if self._is_new("keys", (self.view.running, self.view.progress and self.view.progress.entries, self._key_label())):
+        if self._is_new(
+            "keys", (self.view.running, self.view.progress and self.view.progress.entries, self._key_label())
+        ):
             self.refresh_bindings()
 
     def _show(self, where: str, text: Text) -> None:
@@ -144,7 +150,7 @@ class PlanScreen(Screen[None]):
             return action in ("leave", "help")
         match action:
             case "next":
-                return True if not self.view.running and self._key().confirm != "none" or self._startable() else None
+                return True if (not self.view.running and self._key().confirm != "none") or self._startable() else None
             case "back":
                 return True if not self.view.running and way_back(progress).kind in ("undo", "rollback") else None
             case "abort":
@@ -161,7 +167,12 @@ class PlanScreen(Screen[None]):
 
     def _startable(self) -> bool:
         key = self._key()
-        return not self.view.running and key.step is not None and key.waits_until is None and key.label not in ("blocked", "watch")
+        return (
+            not self.view.running
+            and key.step is not None
+            and key.waits_until is None
+            and key.label not in ("blocked", "watch")
+        )
 
     @on(OptionList.OptionHighlighted)
     def _selected(self, event: OptionList.OptionHighlighted) -> None:
@@ -188,7 +199,9 @@ class PlanScreen(Screen[None]):
         key = self._key()
         spec = self.view.spec
         assert spec is not None  # noqa: S101  startable
-        if key.confirm == "none" or await self._confirmed(key.label, key.consequence, spec.name if key.confirm == "type" else ""):
+        if key.confirm == "none" or await self._confirmed(
+            key.label, key.consequence, spec.name if key.confirm == "type" else ""
+        ):
             self._run("run", "--through", key.step or "", *(["--yes"] if key.confirm == "type" else []))
 
     @work
@@ -217,7 +230,10 @@ class PlanScreen(Screen[None]):
         assert self.view.progress is not None  # noqa: S101
         said = await self.app.push_screen_wait(Attest(self.view.spec.checklist, self.view.progress.attested))
         if said is not None:
-            append(self.path, Draft(StepName.READINESS, "", What.ATTESTED, {"item": said.item, "note": said.note}))
+            append(
+                self.path,
+                Draft(StepName.READINESS, "", What.ATTESTED, {"item": said.item, "note": said.note}),
+            )
 
     def action_report(self) -> None:
         self.app.show_report(self.path)

@@ -60,14 +60,21 @@ class PlansScreen(Screen[None]):
 
     def _row(self, view: View) -> Text:
         if view.spec is None or view.progress is None:
-            return Text.assemble(draw.mark("failed", ascii_only=self.app.ascii_only), f" {plain(view.path.name):<24} unreadable: {plain(view.trouble, 160)}")
+            return Text.assemble(
+                draw.mark("failed", ascii_only=self.app.ascii_only),
+                f" {plain(view.path.name):<24} unreadable: {plain(view.trouble, 160)}",
+            )
         progress = view.progress
         state = "running" if view.running else "done" if progress.finished else "ready"
         following = STEP[progress.next].title if progress.next else "nothing"
         clock = window_clock(view.spec, progress, self.app.now())
         window = f"   window {clock.says}" if clock is not None else ""
         word = "rolled back" if progress.rolled_back else "finished" if progress.finished else f"next: {following}"
-        return Text.assemble(draw.mark(state, ascii_only=self.app.ascii_only), (f" {plain(view.spec.name):<24}", "bold"), f" {word}{window}")
+        return Text.assemble(
+            draw.mark(state, ascii_only=self.app.ascii_only),
+            (f" {plain(view.spec.name):<24}", "bold"),
+            f" {word}{window}",
+        )
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.app.open_plan(Path(event.option.id or ""))

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 class ReadScreen(Screen[None]):
     """A title and a text to scroll through."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter", "back", "back", tooltip="back to where you were")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "back", "back", tooltip="back to where you were")
+    ]
 
     def __init__(self, title: str, text: Text) -> None:
         super().__init__()
