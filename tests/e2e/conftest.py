@@ -1,0 +1,18 @@
+"""One lab for the whole session of end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from switchover.demo.lab import Lab
+from tests.e2e.world import World
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with Lab() as lab:
+        world = World(lab)
+        world.shrink()
+        yield world

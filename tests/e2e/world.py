@@ -1,0 +1,256 @@
+"""One lab for many switchovers: databases, DNS and plan are put back between them, the servers stay."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import dns.query
+import dns.update
+
+from switchover.demo import texts
+from switchover.demo.lab import Lab
+from switchover.dns.keys import read_key
+from switchover.plan.file import load
+from switchover.plan.journal import Entry
+from switchover.plan.progress import Progress, fold
+
+TTL = 2
+TABLES = ("customers", "products", "orders", "visits", "sales")
+FAULTS = Path(__file__).with_name("faults.py")
+FRESH_FOR_S = 240
+"""How long a prepared plan may be used again: its window is entered late for 15 minutes at most."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a switchover may change, as an outsider sees it."""
+
+    rows: dict[str, dict[str, str]]
+    settings: dict[str, list[Any]]
+    databases: dict[str, list[str]]
+    dns: list[tuple[str, str, int]]
+    finished: bool
+
+
+@dataclass
+class World:
+    """The lab, and the ways a test looks at it and puts it back."""
+
+    lab: Lab
+    _prepared: float = field(default=0.0)
+
+    @property
+    def plan(self) -> Path:
+        return self.lab.plan
+
+    def shrink(self) -> None:
+        """Keep a few rows of each kind, and templates to start from again."""
+        with self.lab.connect("old") as old:
+            for statement in (
+                "DELETE FROM orders WHERE id > 300",
+                "DELETE FROM visits WHERE ms > 1",
+                "DELETE FROM sales",
+                "DELETE FROM customers WHERE id > 400",
+                "INSERT INTO sales SELECT sku, count(*) FROM orders GROUP BY sku",
+                "SELECT nextval('invoice_numbers') FROM generate_series(1, 7)",
+            ):
+                old.execute(statement)
+        for which in ("old", "new"):
+            self._maintain(which, "CREATE DATABASE seed TEMPLATE shop OWNER shop", ends="shop")
+
+    def reset(self, *, old_settings: tuple[str, ...] = ()) -> None:
+        """Both databases as at first, DNS on the old host, a fresh plan."""
+        for which in ("old", "new"):
+            for name in self.databases(which):
+                if name.startswith("switchover_") or name == "shop":
+                    self._maintain(which, f'DROP DATABASE "{name}" WITH (FORCE)')
+            self._maintain(which, "CREATE DATABASE shop TEMPLATE seed OWNER shop")
+        for setting in old_settings:
+            self._maintain("old", f"ALTER DATABASE shop {setting}")
+        self._maintain("new", "ALTER DATABASE shop SET work_mem = '9MB'")
+        self._maintain("new", "ALTER ROLE shop IN DATABASE shop SET statement_timeout = '77s'")
+        self._maintain("new", "ALTER DATABASE shop CONNECTION LIMIT 42")
+        self.lab.maintenance.unlink(missing_ok=True)
+        self.point(texts.OLD, TTL)
+        shutil.rmtree(self._folder(), ignore_errors=True)
+        self._write_plan()
+
+    def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
+        """As ``reset``, with every step before the cutover done; done in truth once in a few minutes."""
+        kept = self.lab.folder / "prepared"
+        self.reset(old_settings=old_settings)
+        if time.monotonic() - self._prepared > FRESH_FOR_S or not kept.exists():
+            self.through("window")
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir()
+            shutil.copy2(self.plan, kept / "plan")
+            shutil.copytree(self._folder(), kept / "folder")
+            self._prepared = time.monotonic()
+            return
+        shutil.copy2(kept / "plan", self.plan)
+        shutil.copytree(kept / "folder", self._folder())
+        self.point(texts.OLD, 1)
+
+    def through(self, step: str = "finish", **how: Any) -> Ended:
+        """Run, waiting for time where the plan waits for time."""
+        while True:
+            ended = self.command("run", "--yes", "--through", step, **how)
+            until = self.hold_until() if ended.code == 3 else None
+            if until is None:
+                return ended
+            how = {}
+            time.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
+
+    def command(self, *words: str, fault: str = "", plan: Path | None = None) -> Ended:
+        """One command on the plan, with a fault or without."""
+        program = [str(FAULTS)] if fault else ["-m", "switchover"]
+        argv = [sys.executable, *program, words[0], str(plan or self.plan), *words[1:]]
+        ended = subprocess.run(argv, env=self.env(fault), capture_output=True, text=True, timeout=180, check=False)
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    def killed(self, step: str, fault: str) -> bool:
+        """Run with a kill; whether it struck."""
+        return self.through(step, fault=fault).code == -signal.SIGKILL
+
+    def env(self, fault: str = "") -> dict[str, str]:
+        return {**self.lab.env, "FAULT": fault} if fault else self.lab.env
+
+    def progress(self) -> Progress:
+        loaded = load(self.plan)
+        return fold(loaded.spec, loaded.entries)
+
+    def entries(self) -> tuple[Entry, ...]:
+        return load(self.plan).entries
+
+    def hold_until(self) -> datetime | None:
+        hold = self.progress().hold
+        return hold.until if hold is not None else None
+
+    def state(self) -> State:
+        """What an outsider sees now."""
+        return State(
+            {which: self.rows(which) for which in ("old", "new")},
+            {which: self.settings(which) for which in ("old", "new")},
+            {which: self.databases(which) for which in ("old", "new")},
+            self.records(),
+            self.progress().finished,
+        )
+
+    def rows(self, which: str) -> dict[str, str]:
+        """A hash of each table's rows and of the sequences, made without the product."""
+        found = {}
+        with self.lab.connect(which) as connection:
+            for table in TABLES:
+                exists = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+                if exists is None or exists[0] is None:
+                    continue
+                lines = connection.execute(f"SELECT t::text FROM {table} t ORDER BY 1").fetchall()
+                found[table] = hashlib.sha256(repr(lines).encode()).hexdigest()
+            if found:
+                numbers = connection.execute("SELECT last_value, is_called FROM invoice_numbers").fetchone()
+                found["invoice_numbers"] = repr(numbers)
+        return found
+
+    def settings(self, which: str) -> list[Any]:
+        """Limit, privileges, owner, and every setting of the database, also per role."""
+        query = (
+            "SELECT datconnlimit, datallowconn, datacl::text, pg_get_userbyid(datdba), "
+            "shobj_description(oid, 'pg_database'), (SELECT jsonb_agg(jsonb_build_array(setrole::regrole, setconfig) "
+            "ORDER BY setrole) FROM pg_db_role_setting WHERE setdatabase = d.oid) FROM pg_database d "
+            "WHERE datname = 'shop'"
+        )
+        with self.lab.connect(which, "postgres") as connection:
+            return list(connection.execute(query).fetchone() or ())
+
+    def databases(self, which: str) -> list[str]:
+        with self.lab.connect(which, "postgres") as connection:
+            return [str(row[0]) for row in connection.execute("SELECT datname FROM pg_database ORDER BY 1").fetchall()]
+
+    def sql(self, which: str, statement: str, dbname: str = "shop") -> list[tuple[object, ...]]:
+        with self.lab.connect(which, dbname) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def records(self) -> list[tuple[str, str, int]]:
+        """The A record as each authoritative address serves it."""
+        found = []
+        for server in (texts.NS1, texts.NS2):
+            query = dns.message.make_query("shop.test.", "A", flags=0)
+            reply = dns.query.udp(query, server, timeout=3, port=self.lab.ports.dns)
+            found += [(server, record.to_text(), rrset.ttl) for rrset in reply.answer for record in rrset]
+        return found
+
+    def point(self, address: str, ttl: int) -> None:
+        """Set the record as an administrator would, and wait until both servers say so."""
+        key = read_key(self.lab.folder / "shop.key").for_dnspython()
+        update = dns.update.UpdateMessage("shop.test.", keyring={key.name: key})
+        update.replace("@", ttl, "A", address)
+        dns.query.tcp(update, texts.NS1, timeout=5, port=self.lab.ports.dns)
+        wanted = [(server, address, ttl) for server in (texts.NS1, texts.NS2)]
+        deadline = time.monotonic() + 10
+        while self.records() != wanted:
+            assert time.monotonic() < deadline, f"DNS is {self.records()}, not {wanted}"
+            time.sleep(0.05)
+
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.command("status", "--json").out)
+        return answer
+
+    def _write_plan(self) -> None:
+        text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
+        for old, new in (
+            (r'names       = .*', 'names       = ["shop.test"]'),
+            (r'lead        = .*', 'lead        = "1s"'),
+            (r'soak  = .*', 'soak  = "1s"'),
+            (r'every = .*', 'every = "1s"'),
+        ):
+            text = re.sub(old, new, text)
+        text = text[: text.index("[[checklist]]")]
+        opens = datetime.now(UTC) + timedelta(seconds=12)
+        text = re.sub(r"start        = .*", f"start        = {opens:%Y-%m-%dT%H:%M:%S}", text)
+        for side in self.plan.parent.glob("shop.toml*"):
+            if side.is_file():
+                side.unlink()
+        self.plan.write_text(text)
+        self.plan.chmod(0o600)
+
+    def _folder(self) -> Path:
+        return self.plan.with_name(self.plan.name + ".d")
+
+    def _maintain(self, which: str, statement: str, *, ends: str = "") -> None:
+        with self.lab.connect(which, "postgres") as connection:
+            connection.autocommit = True
+            for _ in range(20):
+                if ends:
+                    connection.execute(f"ALTER DATABASE {ends} ALLOW_CONNECTIONS false")
+                    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (ends,))
+                try:
+                    connection.execute(statement.encode())
+                    break
+                except Exception:  # an application has just connected again
+                    time.sleep(0.05)
+            else:
+                connection.execute(statement.encode())
+            if ends:
+                connection.execute(f"ALTER DATABASE {ends} ALLOW_CONNECTIONS true")
