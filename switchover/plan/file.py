@@ -266,7 +266,7 @@ def _split(data: bytes) -> tuple[bytes, bytes]:
     if data.startswith(line[1:]):
         return b"", data
     if start < 0:
-        return (data, b"") if marker < 0 else (data, b"")
+        return data, b""
     return data[: start + 1], data[start + 1 :]
 
 

@@ -141,6 +141,8 @@ class DatabaseSpec(_Table):
     def _different(self) -> DatabaseSpec:
         if self.source == self.target:
             raise ValueError("source and target must be two databases; both are the same text")
+        if self.method != "dump":
+            raise ValueError('method "replicate" is not carried out by this release; use "dump"')
         return self
 
 

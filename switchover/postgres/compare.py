@@ -97,7 +97,7 @@ class _Side:
         return self.sessions[0]
 
 
-async def compare(
+async def compare(  # noqa: PLR0913  both sides, and how to look at them
     source: Database,
     target: Database,
     app: str,
@@ -120,10 +120,8 @@ async def compare(
             tables = await _tables(ours, theirs, on_progress, differences)
             values = await asyncio.gather(read_sequences(ours.first), read_sequences(theirs.first))
             if sequences:
-                differences += [
-                    f"sequence {each.schema}.{each.name} is not the same on both sides: {each.last_value} {each.is_called}"
-                    for each in sorted(set(values[0]) ^ set(values[1]))
-                ]
+                apart = sorted({(each.schema, each.name) for each in set(values[0]) ^ set(values[1])})
+                differences += [f"sequence {schema}.{name} does not stand at the same value" for schema, name in apart]
     verdict = Verdict.DIFFERS if differences else Verdict.SAME
     return Comparison(verdict, tuple(tables), len(values[0]), tuple(differences))
 

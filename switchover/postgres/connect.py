@@ -132,8 +132,8 @@ async def connect(db: Database, app: str) -> AsyncConnection:
             autocommit=True,
         )
         await connection.execute(
-            "SELECT pg_catalog.set_config(s.name, w.value, false) FROM unnest(%s::text[], %s::text[]) AS w(name, value) "
-            "JOIN pg_catalog.pg_settings s ON s.name = w.name",
+            "SELECT pg_catalog.set_config(s.name, w.value, false) "
+            "FROM unnest(%s::text[], %s::text[]) AS w(name, value) JOIN pg_catalog.pg_settings s ON s.name = w.name",
             (list(SETTINGS), list(SETTINGS.values())),
         )
     return connection

@@ -59,7 +59,8 @@ FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolnam
 
 _ROLES = """
 SELECT DISTINCT r.rolname FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
-WHERE s.refclassid = 'pg_authid'::regclass AND s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+WHERE s.refclassid = 'pg_authid'::regclass
+AND s.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
 
 

@@ -63,7 +63,8 @@ QUERIES = {
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE n.nspname {_USER} {_NOT_EXTENSION.format(oid="p.oid")}""",  # noqa: S608
     "type": f"""
-        SELECT format('%I.%I', n.nspname, t.typname), concat_ws(' ', t.typtype, pg_get_userbyid(t.typowner), t.typacl::text,
+        SELECT format('%I.%I', n.nspname, t.typname), concat_ws(' ', t.typtype,
+          pg_get_userbyid(t.typowner), t.typacl::text,
           t.typnotnull, t.typdefault, format_type(t.typbasetype, t.typtypmod),
           (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid))
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
@@ -76,7 +77,8 @@ QUERIES = {
         FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname {_USER}""",  # noqa: S608
     "extension": "SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace",
-    "event trigger": "SELECT evtname, concat_ws(' ', evtevent, evtfoid::regproc, evtenabled, evttags::text) FROM pg_event_trigger",
+    "event trigger": """
+        SELECT evtname, concat_ws(' ', evtevent, evtfoid::regproc, evtenabled, evttags::text) FROM pg_event_trigger""",
     "publication": "SELECT pubname, concat_ws(' ', pubinsert, pubupdate, pubdelete, pubtruncate) FROM pg_publication",
     "default privileges": """
         SELECT concat_ws(' ', pg_get_userbyid(defaclrole), defaclobjtype, (SELECT nspname FROM pg_namespace
@@ -89,7 +91,8 @@ QUERIES = {
         SELECT format('%I.%I', n.nspname, s.stxname), pg_get_statisticsobjdef(s.oid)
         FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE n.nspname {_USER}""",  # noqa: S608
     "large object": """
-        SELECT m.oid::text, concat_ws(' ', pg_get_userbyid(m.lomowner), m.lomacl::text, (SELECT sum(hashtextextended(encode(p.data, 'hex'), p.pageno)::numeric)
+        SELECT m.oid::text, concat_ws(' ', pg_get_userbyid(m.lomowner), m.lomacl::text,
+          (SELECT sum(hashtextextended(encode(p.data, 'hex'), p.pageno)::numeric)
           FROM pg_largeobject p WHERE p.loid = m.oid)) FROM pg_largeobject_metadata m""",
 }
 """Each gives name and fact. NOT NULL constraints are left out: only PostgreSQL 18 lists them, the column says it."""

@@ -258,7 +258,8 @@ async def _take_over(session: AsyncConnection, former: str, new: str) -> None:
     found = await session.execute(
         "SELECT r.rolname, c.name, c.value FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
         "LEFT JOIN pg_roles r ON r.oid = s.setrole, "
-        "LATERAL (SELECT split_part(e, '=', 1), substr(e, strpos(e, '=') + 1) FROM unnest(s.setconfig) e) AS c(name, value) "
+        "LATERAL (SELECT split_part(e, '=', 1), substr(e, strpos(e, '=') + 1) "
+        "FROM unnest(s.setconfig) e) AS c(name, value) "
         "WHERE d.datname = %s",
         (former,),
     )
@@ -292,7 +293,8 @@ def _setting(name: str, value: str) -> sql.Composable:
 async def _take_over_privileges(session: AsyncConnection, former: str, new: str) -> None:
     base = sql.Identifier(new)
     found = await session.execute(
-        "SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable "
+        "SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, "
+        "a.privilege_type, a.is_grantable "
         "FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s",
         (former,),
     )

@@ -64,7 +64,8 @@ async def clients(db: Database, app: str, but_prefix: str) -> tuple[Client, ...]
         async with await connect(ours, app) as session:
             found = await session.execute(
                 "SELECT pid, usename, datname, coalesce(host(client_addr), ''), application_name, "
-                "coalesce(state, ''), coalesce(extract(epoch FROM now() - backend_start), 0)::float8, coalesce(query, '') "
+                "coalesce(state, ''), coalesce(extract(epoch FROM now() - backend_start), 0)::float8, "
+                "coalesce(query, '') "
                 "FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
                 "AND NOT starts_with(application_name, %s) ORDER BY pid",
                 (name, but_prefix),

@@ -104,7 +104,8 @@ def _timing(report: Report) -> str:
     text = _table("Durations", ("phase", "rehearsal", "cutover"), rows)
     if report.cutover_s is not None and report.forecast_s is not None:
         low, high = report.forecast_s
-        text += f"\nForecast of the copy: {duration(low)} to {duration(high)}; the whole cutover took {duration(report.cutover_s)}.\n"
+        copy = f"Forecast of the copy: {duration(low)} to {duration(high)}"
+        text += f"\n{copy}; the whole cutover took {duration(report.cutover_s)}.\n"
     return text
 
 

@@ -59,7 +59,7 @@ def rewrite_action(context: Context, rewrite: Rewrite, title: str, proof: Proof)
         undo=lambda before, live: _undo(context, rewrite, before, live),
         does=(
             f"{rewrite.name} A {rewrite.expected} -> {rewrite.name} A {rewrite.wanted} TTL {rewrite.ttl}",
-            f"by {context.spec.dns.provider.kind}, only if the record is still {rewrite.expected}; then every address is asked",
+            f"by {context.spec.dns.provider.kind}, only if it is still {rewrite.expected}; then every address is asked",
         ),
         undoes=f"the record goes back to {rewrite.expected} with its TTL of before, by the same compare-and-swap",
         deadline_s=proof.deadline_s + 30,

@@ -128,16 +128,25 @@ def _file_action(kind: str, path: Path, text: str) -> Action:
     wanted = hashlib.sha256(text.encode()).hexdigest()
 
     async def observe() -> Seen:
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+        found = _digest(path)
         facts: Facts = {"file": path.name, "sha256": found}
         return Seen.done(**facts) if found == wanted else Seen.todo(**facts)
 
     async def apply(live: Live) -> Facts:
-        half = path.with_suffix(".half")
-        half.write_text(text, newline="")
-        half.chmod(0o600)
-        half.replace(path)
+        _write(path, text)
         live.log(f"wrote {path.name}")
         return {}
 
     return Action(f"write-{kind}", f"write the {kind} for the users", observe, apply, does=(f"write {path.name}",))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file, 0600, whole or not at all."""
+    half = path.with_suffix(".half")
+    half.touch(mode=0o600)
+    half.write_text(text, newline="")
+    half.replace(path)

@@ -12,11 +12,21 @@ from switchover.plan.progress import ActionStatus, Passed, StepStatus
 from switchover.words import clock, duration, glyph, instant, plain
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from dataclasses import dataclass
+from datetime import datetime
 
     from switchover.plan.preview import PreviewAction
     from switchover.plan.progress import ActionState, GateState, StepState
     from switchover.tui.watch import Tick, View
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of a plan the right side shows: a step, its preview once it is known, and the run's latest word."""
+
+    step: StepName
+    preview: tuple[PreviewAction, ...] | None = None
+    tick: Tick | None = None
+
 
 STYLES = {
     "waiting": "dim",
@@ -86,20 +96,12 @@ def next_line(view: View, now: datetime) -> Text:
     return Text.assemble((f" ⏎ {key.label} ", "bold reverse"), f" {key.consequence}")
 
 
-def detail(
-    view: View,
-    step: StepName,
-    preview: tuple[PreviewAction, ...] | None,
-    tick: Tick | None,
-    now: datetime,
-    *,
-    ascii_only: bool,
-) -> Text:
+def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text:
     """The selected step: purpose, why it stands so, gates, actions, progress."""
     if view.progress is None:
         return Text(plain(view.trouble), "red")
-    state = next(each for each in view.progress.steps if each.name is step)
-    info = STEP[step]
+    state = next(each for each in view.progress.steps if each.name is shown.step)
+    info = STEP[shown.step]
     lines = [
         Text.assemble((info.title, "bold"), "  ", mark(state.status, ascii_only=ascii_only), f" {state.status}"),
         Text(info.purpose, "italic"),
@@ -109,10 +111,10 @@ def detail(
     if state.hold is not None and state.hold.until is not None and view.spec is not None:
         zone = view.spec.window.zone if view.spec.window else None
         lines.append(Text(f"until {instant(state.hold.until, zone)}", "bold"))
-    lines += _cutover(view, step, now)
+    lines += _cutover(view, shown.step, now)
     lines += _gates(state.gates, ascii_only=ascii_only)
-    lines += _actions(state, preview, tick, ascii_only=ascii_only)
-    lines += _checklist(view, step, ascii_only=ascii_only)
+    lines += _actions(state, shown.preview, shown.tick, ascii_only=ascii_only)
+    lines += _checklist(view, shown.step, ascii_only=ascii_only)
     return Text("\n").join(lines)
 
 
@@ -133,7 +135,8 @@ def _cutover(view: View, step: StepName, now: datetime) -> list[Text]:
     if window is not None:
         lines.append(
             Text(
-                f"window     {window.says}; latest start {clock(window.latest_go, zone)}; turn back by {clock(window.turn_back, zone)}"
+                f"window     {window.says}; latest start {clock(window.latest_go, zone)}; "
+                f"turn back by {clock(window.turn_back, zone)}"
             )
         )
     passed = view.progress.passed

@@ -77,7 +77,9 @@ def test_killed_before_the_cutover_and_run_again_it_ends_the_same(world: World, 
 
 
 @pytest.mark.parametrize("fault", FROM_CUTOVER_ON)
-def test_killed_from_the_cutover_on_and_run_again_it_ends_the_same(world: World, undisturbed: State, fault: str) -> None:
+def test_killed_from_the_cutover_on_and_run_again_it_ends_the_same(
+    world: World, undisturbed: State, fault: str
+) -> None:
     world.prepare()
     assert world.killed("finish", fault)
     ended = world.through()

@@ -220,10 +220,10 @@ class World:
     def _write_plan(self) -> None:
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
         for old, new in (
-            (r'names       = .*', 'names       = ["shop.test"]'),
-            (r'lead        = .*', 'lead        = "1s"'),
-            (r'soak  = .*', 'soak  = "1s"'),
-            (r'every = .*', 'every = "1s"'),
+            (r"names       = .*", 'names       = ["shop.test"]'),
+            (r"lead        = .*", 'lead        = "1s"'),
+            (r"soak  = .*", 'soak  = "1s"'),
+            (r"every = .*", 'every = "1s"'),
         ):
             text = re.sub(old, new, text)
         text = text[: text.index("[[checklist]]")]
@@ -244,7 +244,9 @@ class World:
             for _ in range(20):
                 if ends:
                     connection.execute(f"ALTER DATABASE {ends} ALLOW_CONNECTIONS false")
-                    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (ends,))
+                    connection.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (ends,)
+                    )
                 try:
                     connection.execute(statement.encode())
                     break

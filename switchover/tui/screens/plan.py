@@ -113,8 +113,8 @@ class PlanScreen(Screen[None]):
         ascii_only = self.app.ascii_only
         self._show("head", draw.head(self.view, now, self.size.width))
         self._show("next", draw.next_line(self.view, now))
-        preview = self._previews.get(self._step)
-        self._show("detail", draw.detail(self.view, self._step, preview, self.tail.tick, now, ascii_only=ascii_only))
+        shown = draw.Shown(self._step, self._previews.get(self._step), self.tail.tick)
+        self._show("detail", draw.detail(self.view, shown, now, ascii_only=ascii_only))
         rail = self.query_one(OptionList)
         if self.view.progress is not None:
             width = (32 if self.size.width >= WIDE else 22) - 2
