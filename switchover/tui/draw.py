@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -12,12 +13,12 @@ from switchover.plan.progress import ActionStatus, Passed, StepStatus
 from switchover.words import clock, duration, glyph, instant, plain
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
-from datetime import datetime
+    from datetime import datetime
 
     from switchover.plan.preview import PreviewAction
     from switchover.plan.progress import ActionState, GateState, StepState
     from switchover.tui.watch import Tick, View
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
