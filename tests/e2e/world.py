@@ -97,7 +97,7 @@ class World:
         self._write_plan()
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
-        """As ``reset``, with every step before the cutover done; done in truth once in a few minutes."""
+        """As ``reset``, with every step before the cutover done and the window open."""
         kept = self.lab.folder / "prepared"
         self.reset(old_settings=old_settings)
         if time.monotonic() - self._prepared > FRESH_FOR_S or not kept.exists():
@@ -107,10 +107,18 @@ class World:
             shutil.copy2(self.plan, kept / "plan")
             shutil.copytree(self._folder(), kept / "folder")
             self._prepared = time.monotonic()
+            self._await_window()
             return
         shutil.copy2(kept / "plan", self.plan)
         shutil.copytree(kept / "folder", self._folder())
         self.point(texts.OLD, 1)
+
+    def _await_window(self) -> None:
+        """Wait until the window is open and caches are safe, so that one run goes all the way."""
+        loaded = load(self.plan)
+        window = loaded.spec.window
+        assert window is not None
+        time.sleep(max(0.0, (window.opens - datetime.now(UTC)).total_seconds() + 0.1))
 
     def through(self, step: str = "finish", **how: Any) -> Ended:
         """Run, waiting for time where the plan waits for time."""
