@@ -10,8 +10,14 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
 _DROP = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff"  # C0 but tab and newline, C1, lone surrogates
+    "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # bidirectional marks, line and paragraph separators
+    "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200d\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"  # invisible
 )
+
+DAYS_ABOVE_S = 48 * 3600
+"""Up to here hours are said: a TTL lead is 48h, not 2d."""
 
 
 def plain(text: str | bytes, limit: int = 2000) -> str:
@@ -20,21 +26,22 @@ def plain(text: str | bytes, limit: int = 2000) -> str:
     Newlines and tabs stay. Whatever came from outside (names, bodies, errors, tool output) enters here.
     """
     if isinstance(text, bytes):
-        text = text[: 4 * limit].decode("utf-8", "replace")
+        text = text[: 4 * (limit + 1)].decode("utf-8", "replace")  # one character more, so that a cut is seen
     cut = len(text) > limit
     text = _DROP.sub("", text[:limit])
     return text + "…" if cut else text
 
 
 def duration(seconds: float | timedelta) -> str:
-    """A length of time as a person says it: "0.25 s", "42s", "1m07s", "2h05m", "2d01h"."""
-    value = seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds)
+    """A length of time as a person says it: "0.25 s", "42s", "1m07s", "2h05m", "48h", "2d01h"."""
+    value = round(seconds.total_seconds() if isinstance(seconds, timedelta) else float(seconds), 2)
     if value < 0:
         return "-" + duration(-value)
     if value < 10 and value != int(value):
-        return f"{value:.2f}".rstrip("0").rstrip(".") + " s"
+        return f"{value:g} s"
     whole = round(value)
-    for unit, part, big, small in ((86400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s")):
+    units = ((86400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s"))
+    for unit, part, big, small in units if whole > DAYS_ABOVE_S else units[1:]:
         if whole >= unit:
             rest = whole % unit // part
             return f"{whole // unit}{big}{rest:02d}{small}" if rest else f"{whole // unit}{big}"
@@ -44,11 +51,15 @@ def duration(seconds: float | timedelta) -> str:
 def size(number: float) -> str:
     """Bytes in decimal units: "512 B", "1.2 GB"."""
     value = float(number)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+    if value < 1000:
+        return f"{value:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
         value /= 1000
-    return f"{value:.1f} TB"
+        if value < 99.95:
+            return f"{value:.1f} {unit}"
+        if value < 999.5:
+            return f"{value:.0f} {unit}"
+    return f"{value:,.0f} TB"
 
 
 def count(number: int, noun: str) -> str:
