@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from switchover.plan.file import PlanFileError, load
 from switchover.plan.lock import is_held
 from switchover.plan.progress import Progress, fold
+from switchover.words import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,13 +104,13 @@ class Tail:
                 )
                 return ""
             case "log":
-                return f"{at}Z {where}: {tick.get('say', '')}"
+                return plain(f"{at}Z {where}: {tick.get('say', '')}")
             case "entry" if where:
                 self.tick = None
-                return f"{at}Z {where}: {tick.get('what', '')}"
+                return plain(f"{at}Z {where}: {tick.get('what', '')}")
             case "ended":
                 self.tick = None
-                return f"{at}Z run ended: {tick.get('outcome', '')} {tick.get('reason', '')}"
+                return plain(f"{at}Z run ended: {tick.get('outcome', '')} {tick.get('reason', '')}")
             case _:
                 return ""
 
@@ -137,4 +138,4 @@ def last_words(path: Path) -> str:
         lines = path.with_name(path.name + ".d").joinpath("run.log").read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return lines[-1] if lines else ""
+    return plain(lines[-1]) if lines else ""

@@ -61,7 +61,7 @@ class Ask(ModalScreen[Answer]):
                 yield Static("y does it. esc goes back; nothing has changed.", markup=False)
 
     def on_key(self, event: Key) -> None:
-        if time.monotonic() - self._opened < DEAF_S:
+        if time.monotonic() - self._opened < DEAF_S and event.key != "escape":
             event.stop()
             event.prevent_default()
         elif not self._name and event.key == "y":
