@@ -118,7 +118,9 @@ def still_low(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
 
     async def look() -> Verdict:
         seen = await action.observe()
-        ttls = f"{seen.facts.get('values')} with TTL {seen.facts.get('ttl')}"
+        values = seen.facts.get("values")
+        served = ", ".join(str(value) for value in values) if isinstance(values, list) else "nothing"
+        ttls = f"{served} with TTL {seen.facts.get('ttl')}"
         if seen.world.value == "done":
             return Verdict(True, f"every authoritative address serves {ttls}")
         return Verdict(False, f"not every address serves the low TTL: {ttls}", "run lower-ttl again")

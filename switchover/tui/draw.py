@@ -113,8 +113,10 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
         zone = view.spec.window.zone if view.spec.window else None
         lines.append(Text(f"until {instant(state.hold.until, zone)}", "bold"))
     lines += _cutover(view, shown.step, now)
-    lines += _gates(state.gates, ascii_only=ascii_only)
-    lines += _actions(state, shown.preview, shown.tick, ascii_only=ascii_only)
+    gates = _gates(state.gates, ascii_only=ascii_only)
+    actions = _actions(state, shown.preview, shown.tick, ascii_only=ascii_only)
+    shut = any(gate.ok is not True for gate in state.gates)
+    lines += [*gates, *actions] if shut else [*actions, *gates]
     lines += _checklist(view, shown.step, ascii_only=ascii_only)
     return Text("\n").join(lines)
 
