@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.web.probe import Answered, Request, probe
@@ -37,22 +38,28 @@ class SoakResult:
     failures: int
     first_failure: str
     median_ms: float
+    p95_ms: float
     longest_ms: float
     watched_s: float
 
+    @property
+    def bound(self) -> str:
+        """The rule of three: n clean probes exclude a failure rate above 3/n at 95 %; or empty."""
+        if self.failures or self.probes <= 3:
+            return ""
+        return f"under {300 / self.probes:.2g} % of requests fail, at 95 %"
+
     def to_json(self) -> dict[str, Json]:
-        """For the journal; ``bound`` is the rule of three: the failure rate excluded at 95 % by n clean probes."""
-        clean = (
-            f"under {300 / self.probes:.2g} % of requests fail, at 95 %" if self.probes and not self.failures else ""
-        )
+        """For the journal."""
         return {
             "probes": self.probes,
             "failures": self.failures,
             "first_failure": self.first_failure,
             "median_ms": self.median_ms,
+            "p95_ms": self.p95_ms,
             "longest_ms": self.longest_ms,
             "watched_s": self.watched_s,
-            "bound": clean,
+            "bound": self.bound,
         }
 
 
@@ -78,32 +85,37 @@ async def soak(
 ) -> SoakResult:
     """Run every check, pinned and as ``resolve`` answers, until the time is over or too much has failed.
 
-    What could not be measured counts as a failure. Time that nobody watched does not count: a soak that was
-    cut short starts anew.
+    It begins and ends with a look. What could not be measured counts as a failure. Time that nobody watched
+    does not count: a soak that was cut short starts anew.
     """
     started = time.monotonic()
     seen: list[Answered] = []
     failures: list[str] = []
-    round_number = 0
-    while (elapsed := time.monotonic() - started) < how.soak_s or not seen:
+    due_s = 0.0
+    while True:
         for check, answered in await _round(checks, pinned, resolve):
             seen.append(answered)
             if not answered.ok:
                 failures.append(f"{check.name} at {answered.address or 'no address'}: {answered.reason}")
-        on_progress(f"{len(seen)} probes, {len(failures)} failed", min(elapsed, how.soak_s), how.soak_s, "s")
-        if len(failures) > how.allow_failures:
-            break
-        round_number += 1
-        await asyncio.sleep(max(0.0, started + round_number * how.every_s - time.monotonic()))
-    times = [answered.ms for answered in seen]
+        watched_s = time.monotonic() - started
+        on_progress(f"{len(seen)} probes, {len(failures)} failed", min(watched_s, how.soak_s), how.soak_s, "s")
+        if len(failures) > how.allow_failures or due_s >= how.soak_s:
+            return _result(how, seen, failures, watched_s)
+        due_s = min(max(due_s + how.every_s, watched_s), how.soak_s)
+        await asyncio.sleep(max(0.0, started + due_s - time.monotonic()))
+
+
+def _result(how: Soak, seen: Sequence[Answered], failures: Sequence[str], watched_s: float) -> SoakResult:
+    times = sorted(answered.ms for answered in seen)
     return SoakResult(
-        len(failures) <= how.allow_failures,
-        len(seen),
-        len(failures),
-        failures[0] if failures else "",
-        round(statistics.median(times), 1),
-        max(times),
-        round(time.monotonic() - started, 1),
+        ok=len(failures) <= how.allow_failures,
+        probes=len(seen),
+        failures=len(failures),
+        first_failure=failures[0] if failures else "",
+        median_ms=round(statistics.median(times), 1),
+        p95_ms=times[-(-len(times) * 95 // 100) - 1],
+        longest_ms=times[-1],
+        watched_s=round(watched_s, 1),
     )
 
 
@@ -114,7 +126,11 @@ async def _round(checks: Sequence[HealthSpec], pinned: str, resolve: Resolve) ->
         return check, await probe(request_of(check, address))
 
     async def public(check: HealthSpec) -> tuple[HealthSpec, Answered]:
-        return await one(check, await resolve(check.host))
+        at = datetime.now(UTC)
+        address = await resolve(check.host)
+        if address is None:
+            return check, Answered(False, at, 0.0, reason=f"no resolver gives an address for {check.host}")
+        return await one(check, address)
 
     both = [one(check, pinned) for check in checks] + [public(check) for check in checks]
     return list(await asyncio.gather(*both))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from switchover.web.probe import Answered, Request, probe
@@ -27,6 +27,11 @@ BLIND_S = 1.0
 
 MOST_AT_ONCE = 40
 
+PATIENCE_S = 3.0
+"""How long a user is taken to wait for an answer."""
+
+MOST_REASONS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -44,7 +49,10 @@ class Outage:
 
     start: datetime
     end: datetime
+    """With ``ended`` False the last failed request: nobody saw the service come back."""
     reason: str
+    """What the requests failed with, each once."""
+    ended: bool = True
 
     @property
     def seconds(self) -> float:
@@ -58,27 +66,32 @@ class OutageSummary:
     outages: tuple[Outage, ...]
     unobserved: tuple[tuple[datetime, datetime], ...]
     samples: int
+    first: datetime | None
+    last: datetime | None
 
     @property
     def total_s(self) -> float:
         return round(sum(outage.seconds for outage in self.outages), 2)
 
     def to_json(self) -> dict[str, Json]:
-        """For the journal and the report; seconds to a quarter."""
+        """For the journal and the report; each end of an outage is known to ``precision_s``."""
         return {
             "total_s": self.total_s,
             "samples": self.samples,
             "precision_s": EVERY_S,
+            "first": _iso(self.first) if self.first else None,
+            "last": _iso(self.last) if self.last else None,
             "outages": [
                 {
-                    "start": each.start.isoformat(),
-                    "end": each.end.isoformat(),
-                    "seconds": each.seconds,
+                    "start": _iso(each.start),
+                    "end": _iso(each.end),
+                    "seconds": round(each.seconds, 3),
                     "reason": each.reason,
+                    "ended": each.ended,
                 }
                 for each in self.outages
             ],
-            "unobserved": [[start.isoformat(), end.isoformat()] for start, end in self.unobserved],
+            "unobserved": [[_iso(start), _iso(end)] for start, end in self.unobserved],
         }
 
 
@@ -92,7 +105,7 @@ class Meter:
     _asking: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def run(self) -> None:
-        """Measure until cancelled; a request that hangs never delays the next one."""
+        """Measure until cancelled; a request that hangs never delays the next one, and the last are waited for."""
         fd = os.open(self.sink, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         loop = asyncio.get_running_loop()
         try:
@@ -102,53 +115,86 @@ class Meter:
                     task = loop.create_task(self._ask(fd))
                     self._asking.add(task)
                     task.add_done_callback(self._asking.discard)
-                tick += EVERY_S
-                await asyncio.sleep(max(0.0, tick - loop.time()))
+                missed = max(0.0, loop.time() - tick) // EVERY_S
+                tick += EVERY_S * (missed + 1)
+                await asyncio.sleep(tick - loop.time())
         finally:
-            for task in tuple(self._asking):
-                task.cancel()
-            await asyncio.gather(*self._asking, return_exceptions=True)
-            os.close(fd)
+            try:
+                await asyncio.gather(*self._asking)
+            finally:
+                os.close(fd)
 
     async def _ask(self, fd: int) -> None:
-        expect = self.check.expect
+        """One request and its line; no line without an address or on a full disk: nobody looked then."""
         address = await self.resolve()
-        request = Request(self.check.url, address, expect.status, expect.contains, 60_000, 3.0)
-        answered = await probe(request)
-        os.write(fd, json.dumps(_line(answered)).encode() + b"\n")
+        if address is None:
+            return
+        expect = self.check.expect
+        asked = Request(self.check.url, address, expect.status, expect.contains, 60_000, PATIENCE_S)
+        line = json.dumps(_line(await probe(asked))).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            os.write(fd, line)
 
 
 def read_samples(path: Path) -> tuple[Sample, ...]:
-    """The samples of a side file, in the order they were asked; a line that a crash cut short is left out."""
-    samples = []
-    for line in path.read_text().splitlines(keepends=True):
-        if line.endswith("\n"):
-            raw = json.loads(line)
-            samples.append(Sample(datetime.fromisoformat(raw["at"]), raw["ok"], raw["reason"], raw["address"]))
-    return tuple(sorted(samples, key=lambda sample: sample.at))
+    """The samples of a side file, in the order they were asked; a line that a crash or a full disk tore is left out."""
+    lines = path.read_bytes().splitlines()
+    found = (_sample(line) for line in lines)
+    return tuple(sorted((each for each in found if each is not None), key=lambda sample: sample.at))
+
+
+def _sample(line: bytes) -> Sample | None:
+    try:
+        raw = json.loads(line)
+        return Sample(datetime.fromisoformat(raw["at"]), raw["ok"] is True, raw["reason"], raw["address"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def outages(samples: Sequence[Sample]) -> OutageSummary:
-    """When requests failed: from the first failed one to the next good one, or to the last sample there is."""
+    """When requests failed: from the first failed one to the next good one.
+
+    An outage ends, unseen, at the last failed request before a time that nobody observed: that time counts
+    neither as up nor as down.
+    """
     found: list[Outage] = []
-    start: Sample | None = None
+    blind: list[tuple[datetime, datetime]] = []
+    failed: list[Sample] = []
+
+    def close(end: datetime, *, ended: bool) -> None:
+        if failed:
+            reasons = list(dict.fromkeys(sample.reason for sample in failed))[:MOST_REASONS]
+            found.append(Outage(failed[0].at, end, "; ".join(reasons), ended))
+            failed.clear()
+
+    before: Sample | None = None
     for sample in samples:
-        if not sample.ok and start is None:
-            start = sample
-        elif sample.ok and start is not None:
-            found.append(Outage(start.at, sample.at, start.reason))
-            start = None
-    if start is not None:
-        found.append(Outage(start.at, samples[-1].at, start.reason))
-    blind = tuple(
-        (before.at, after.at) for before, after in pairwise(samples) if (after.at - before.at).total_seconds() > BLIND_S
+        if before is not None and (sample.at - before.at).total_seconds() > BLIND_S:
+            blind.append((before.at, sample.at))
+            close(before.at, ended=False)
+        if sample.ok:
+            close(sample.at, ended=True)
+        else:
+            failed.append(sample)
+        before = sample
+    if before is not None:
+        close(before.at, ended=False)
+    return OutageSummary(
+        tuple(found),
+        tuple(blind),
+        len(samples),
+        samples[0].at if samples else None,
+        samples[-1].at if samples else None,
     )
-    return OutageSummary(tuple(found), blind, len(samples))
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds")
 
 
 def _line(answered: Answered) -> dict[str, object]:
     return {
-        "at": answered.at.isoformat(timespec="milliseconds"),
+        "at": _iso(answered.at),
         "ok": answered.ok,
         "status": answered.status,
         "ms": answered.ms,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpcore
 import httpx
@@ -87,23 +89,28 @@ async def probe(request: Request) -> Answered:
         return Answered(
             False, at, _ms(started), reason=f"no answer in {request.timeout_s:g} s", address=request.address
         )
-    except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError) as error:
-        reason = plain(str(error), 300) or type(error).__name__
-        return Answered(False, at, _ms(started), reason=reason, address=request.address)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # ValueError: a redirect to no URL
+        return Answered(False, at, _ms(started), reason=_why(error), address=request.address)
     ms = _ms(started)
     reason = _wrong(request, response, body, ms)
     return Answered(not reason, at, ms, response.status_code, reason, request.address, days)
 
 
 def _client(request: Request) -> httpx.AsyncClient:
-    context = ssl.create_default_context()
+    context = _roots(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False, retries=0)
     if request.address is not None:
-        host = urlsplit(request.url).hostname or ""
+        host = httpx.URL(request.url).raw_host.decode("ascii")
         transport._pool = httpcore.AsyncConnectionPool(
             ssl_context=context, network_backend=_Pinned(host, request.address)
         )
-    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=request.timeout_s)
+    return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113  probe has the deadline
+
+
+@lru_cache(maxsize=4)
+def _roots(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """The roots that OpenSSL finds in these variables or by default; read once, for it takes 20 ms of the loop."""
+    return ssl.create_default_context()
 
 
 async def _follow(client: httpx.AsyncClient, request: Request) -> tuple[httpx.Response, bytes, int | None]:
@@ -111,10 +118,23 @@ async def _follow(client: httpx.AsyncClient, request: Request) -> tuple[httpx.Re
     url = request.url
     for _ in range(MOST_REDIRECTS + 1):
         async with client.stream("GET", url) as response:
-            if not response.is_redirect or request.status == response.status_code:
+            if not response.has_redirect_location or request.status == response.status_code:
                 return response, await _body(response), _days_left(response)
-            url = urljoin(url, response.headers["location"])
+            following = urljoin(url, response.headers["location"])
+        if response.url.scheme == "https" and following.lower().startswith("http:"):
+            raise httpx.RemoteProtocolError(f"redirected from https to {following}, without encryption")
+        url = following
     raise httpx.TooManyRedirects(f"more than {MOST_REDIRECTS} redirects")
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, by its cause in the system where there is one: "Connection refused"."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno and cause.errno > 0 and not isinstance(cause, ssl.SSLError):
+            return plain(os.strerror(cause.errno), 300)
+        cause = cause.__cause__ or cause.__context__
+    return plain(str(error), 300) or type(error).__name__
 
 
 async def _body(response: httpx.Response) -> bytes:
