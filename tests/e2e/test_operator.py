@@ -1,0 +1,123 @@
+"""What an operator does besides running: edits by hand, watches, reads what hooks and servers say."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+
+from switchover.demo import texts
+from switchover.plan.outline import StepName
+from switchover.plan.progress import StepStatus
+from tests.e2e.world import World
+
+HOSTILE = "\\033]0;owned\\007 \\033[31m [@click=app.quit()]x[/] \\342\\200\\256 \\377\\000 [/] done\\n"
+
+
+def test_a_record_edited_by_hand_is_watched_until_every_address_serves_it(world: World) -> None:
+    world.reset()
+    text = world.plan.read_text()
+    start, end = text.index('kind     = "rfc2136"'), text.index("[window]")
+    world.plan.write_text(text[:start] + 'kind = "manual"\n\n' + text[end:])
+    assert world.command("run", "--through", "rehearsal").code == 0
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "switchover", "run", str(world.plan), "--through", "lower-ttl"],
+        env=world.env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert runner.stdout is not None
+    said = ""
+    while "TTL:" not in said:
+        said += runner.stdout.readline()
+    assert "Zone:   shop.test" in said
+    assert re.search(r"Value: +127\.0\.0\.31", said)
+    world.point(texts.OLD, 1)
+    assert runner.wait(timeout=60) == 0
+    runner.stdout.close()
+    facts = next(state.facts for state in world.progress().steps if state.name is StepName.LOWER_TTL)
+    assert facts["original_ttl"] == {"shop.test": 2}
+
+
+def test_what_a_hook_says_is_shown_without_a_single_escape(world: World) -> None:
+    world.prepare()
+    hook = world.lab.folder / "hook.sh"
+    hook.write_text(f"printf '{HOSTILE}'; head -c 1000000 /dev/zero | tr '\\\\0' 'y'\n")
+    text = world.plan.read_text()
+    world.plan.write_text(re.sub(r"on  = .*", f'on  = {{ command = ["sh", "{hook}"] }}', text))
+    assert world.through("window").code == 0
+    leader, follower = pty.openpty()
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "switchover", "run", str(world.plan), "--yes"],
+        env=world.env(),
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:
+            break
+        seen += chunk
+    os.close(leader)
+    assert runner.wait(timeout=60) == 0, seen[-500:]
+    assert b"done" in seen
+    assert not set(seen) & set(b"\x1b\x07\x00\x9b")
+    assert "\u202e" not in seen.decode(errors="replace")
+    assert "\x1b" not in world.plan.read_text()
+
+
+def test_a_watcher_sees_the_run_to_its_end(world: World) -> None:
+    world.prepare()
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "switchover", "run", str(world.plan), "--yes", "--through", "cutover"],
+        env=world.env(),
+        stdout=subprocess.DEVNULL,
+    )
+    while not (run := world.progress().run) or run.outcome:
+        time.sleep(0.02)
+    watched = world.command("status", "--follow")
+    assert runner.wait(timeout=60) == 0
+    assert "cutover open-target done" in watched.out
+    assert "ended" in watched.out
+
+
+def test_a_changed_target_makes_the_steps_stale_and_bars_the_cutover(world: World) -> None:
+    world.prepare()
+    text = world.plan.read_text()
+    world.plan.write_text(text.replace('to          = "127.0.0.32"', 'to          = "127.0.0.33"'))
+    states = {state.name: state for state in world.progress().steps}
+    assert states[StepName.LOWER_TTL].status is StepStatus.STALE
+    assert "127.0.0.32" in states[StepName.READINESS].why
+    assert world.command("run", "--yes").code == 1
+
+
+def test_the_calendar_file_names_the_window_in_its_zone(world: World) -> None:
+    from icalendar import Calendar
+
+    world.prepare()
+    folder = world.plan.with_name("shop.toml.d")
+    calendar = Calendar.from_ical((folder / "window.ics").read_bytes())
+    (event,) = calendar.walk("VEVENT")
+    from switchover.plan.file import load
+
+    window = load(world.plan).spec.window
+    assert window is not None
+    assert event["dtstart"].dt == window.opens
+    assert event["dtend"].dt == window.closes
+    assert "shop.test" in (folder / "notice.txt").read_text()
+
+
+def test_check_looks_at_everything_and_changes_nothing(world: World) -> None:
+    world.reset()
+    before = world.plan.read_bytes(), world.state()
+    ended = world.command("check")
+    assert "both servers are fit for the copy" in ended.out
+    assert ended.code == 1  # nothing has been rehearsed, so the forecast is unknown, and unknown counts as no
+    assert (world.plan.read_bytes(), world.state()) == before
