@@ -67,13 +67,17 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def instant(at: datetime, zone: ZoneInfo | None = None) -> str:
-    """A moment in the plan's zone with its offset, or in UTC with Z."""
+def instant(at: datetime, zone: ZoneInfo | None = None, *, named: bool = True, fine: bool = False) -> str:
+    """A moment in the plan's zone with its offset, or in UTC with Z.
+
+    ``named`` False leaves the zone's name out, where it is said once for all; ``fine`` shows hundredths.
+    """
+    part = f".{at.microsecond // 10000:02d}" if fine else ""
     if zone is None:
-        return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}{part}Z"
     local = at.astimezone(zone)
     offset = local.strftime("%z")
-    return f"{local:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:]} ({zone.key})"
+    return f"{local:%Y-%m-%d %H:%M:%S}{part} {offset[:3]}:{offset[3:]}" + (f" ({zone.key})" if named else "")
 
 
 def clock(at: datetime, zone: ZoneInfo | None = None) -> str:

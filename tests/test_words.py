@@ -125,7 +125,9 @@ def test_a_moment_is_said_in_the_plans_zone_with_its_offset() -> None:
     toronto = ZoneInfo("America/Toronto")
 
     assert instant(at, toronto) == "2026-12-05 22:00:00 -05:00 (America/Toronto)"
+    assert instant(at, toronto, named=False) == "2026-12-05 22:00:00 -05:00"
     assert instant(at) == "2026-12-06 03:00:00Z"
+    assert instant(at.replace(microsecond=257_999), fine=True) == "2026-12-06 03:00:00.25Z"
     assert clock(at, toronto) == "22:00:00 EST"
     assert clock(at) == "03:00:00Z"
 

@@ -1,4 +1,4 @@
-"""What the report says, gathered from plan and journal; no wording but the verdict's."""
+"""The report as data, gathered from plan and journal alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 from switchover.plan.decide import forecast, step_of
 from switchover.plan.journal import Json, What
-from switchover.plan.outline import StepName
-from switchover.plan.progress import Passed, StepStatus
+from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
+from switchover.plan.progress import StepStatus
 from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
+from switchover.report import evidence
+from switchover.report.service import Service, service
+from switchover.report.story import Moment, people, timeline
+from switchover.report.verdict import not_proved, proved, verdict
 from switchover.words import duration
 
 if TYPE_CHECKING:
@@ -19,33 +23,14 @@ if TYPE_CHECKING:
     from switchover.plan.journal import Entry
     from switchover.plan.progress import Progress, StepState
     from switchover.plan.spec import Spec
+    from switchover.report.evidence import Proved
 
-TOLD = {
-    What.COMPLETE,
-    What.FAILED,
-    What.UNKNOWN,
-    What.UNDONE,
-    What.HELD,
-    What.UNDO_FAILED,
-    What.RECOVERED,
-    What.STOPPED,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """One line of the timeline."""
-
-    at: str
-    who: str
-    where: str
-    what: str
-    says: str
+WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a phase of the cutover took, against the rehearsal; seconds."""
+    """How long a phase took in the cutover, and in the rehearsal; seconds."""
 
     phase: str
     rehearsed_s: float | None
@@ -53,8 +38,17 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Relied:
+    """What of the spec a finished step relied on, by its digest, and whether it still is so."""
+
+    step: str
+    digest: str
+    stale: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """Everything the report says."""
+    """Everything the report says; instants are UTC, durations seconds."""
 
     name: str
     plan_id: str
@@ -64,18 +58,31 @@ class Report:
     from_address: str
     to_address: str
     names: tuple[str, ...]
+    low_ttl_s: int
+    timezone: str
+    """The plan's zone, for showing times; empty is UTC."""
     reasons: tuple[str, ...]
+    passed: str
+    """The point of no return: "not passed", "may be passed", "passed", or "rolled back" when it is behind."""
+    opened: str
+    """When the target was last opened; empty when it never was."""
+    first_write: dict[str, Json] | None
+    service: Service | None
+    """None while nothing has been touched."""
     people: tuple[Moment, ...]
     timeline: tuple[Moment, ...]
     timings: tuple[Timing, ...]
     cutover_s: float | None
+    """From the first change to the end, holds and lost runs included."""
     forecast_s: tuple[float, float] | None
-    outages: tuple[dict[str, Json], ...]
     dns: tuple[dict[str, Json], ...]
     comparisons: tuple[dict[str, Json], ...]
     changes: tuple[dict[str, Json], ...]
+    changes_known: bool
+    """Whether the rows written on the target were counted; if not, no rows here says nothing."""
     kept: str
-    passed: str
+    proofs: tuple[Proved, ...]
+    relied: tuple[Relied, ...]
     spec_digest: str
     head: str
     entries: int
@@ -83,32 +90,39 @@ class Report:
 
 def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Report:
     """Gather the report from the journal alone; a pure function."""
-    states = [*progress.steps, *([progress.rollback] if progress.rollback else [])]
-    cutover = step_of(progress, StepName.CUTOVER)
+    states = (*progress.steps, progress.rollback) if progress.rollback else progress.steps
     expected = forecast(progress)
-    proved, missing = _proved(spec, progress)
+    users = service(entries)
+    unsure = users is not None and not users.complete
     return Report(
         name=spec.name,
         plan_id=progress.plan_id,
-        verdict=_verdict(progress),
-        proved=tuple(proved),
-        not_proved=tuple(missing),
+        verdict=verdict(progress),
+        proved=proved(progress),
+        not_proved=(*not_proved(progress), *(["the whole time that users were without service"] if unsure else [])),
         from_address=spec.dns.from_,
         to_address=spec.dns.to,
         names=spec.dns.names,
+        low_ttl_s=spec.dns.low_ttl,
+        timezone=spec.window.timezone if spec.window else "",
         reasons=_reasons(spec),
-        people=tuple(_people(entries)),
-        timeline=tuple(_moment(entry) for entry in entries if entry.what in TOLD and entry.step),
+        passed="rolled back" if progress.rolled_back else progress.passed,
+        opened=_opened(entries),
+        first_write=_first_write(entries),
+        service=users,
+        people=people(entries),
+        timeline=timeline(entries),
         timings=_timings(progress),
-        cutover_s=cutover.seconds,
+        cutover_s=_cutover_s(step_of(progress, StepName.CUTOVER)),
         forecast_s=(round(expected.low_s, 1), round(expected.high_s, 1)) if expected else None,
-        outages=tuple(_outages(entries)),
-        dns=tuple(_dns(states)),
-        comparisons=tuple(_found(states, "comparison")),
-        changes=tuple(_changes(states)),
+        dns=evidence.rows(states, "servers"),
+        comparisons=evidence.rows(states, "comparison"),
+        changes=evidence.rows(states, "changes"),
+        changes_known=evidence.looked(states, "changes"),
         kept=_kept(progress),
-        passed=progress.passed,
-        spec_digest=digest(spec, ("database", "dns", "window", "maintenance", "health", "verify", "checklist")),
+        proofs=evidence.proofs(states),
+        relied=_relied(entries, progress),
+        spec_digest=digest(spec, WHOLE),
         head=progress.head,
         entries=progress.entries,
     )
@@ -117,38 +131,6 @@ def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Rep
 def as_json(report: Report) -> str:
     """The report for a program."""
     return json.dumps(asdict(report), indent=2, ensure_ascii=False)
-
-
-def _verdict(progress: Progress) -> str:
-    if progress.rolled_back:
-        return "Rolled back: users are on the old host."
-    if progress.finished:
-        return "Done: users are on the new host, and every step is proved."
-    if any(state.status is StepStatus.UNKNOWN for state in progress.steps):
-        return "Unknown: a person must look."
-    cutover = step_of(progress, StepName.CUTOVER)
-    if cutover.status is StepStatus.DONE:
-        return "Cut over, not finished: users are on the new host; verification is still to be completed."
-    if progress.passed is not Passed.NOT:
-        return "In between: the target may have taken writes; go forward or roll back."
-    return f"Not cut over: users are on the old host. Next is {progress.next}."
-
-
-def _proved(spec: Spec, progress: Progress) -> tuple[list[str], list[str]]:
-    proved: list[str] = []
-    missing: list[str] = []
-    claims = {
-        StepName.READINESS: "the target answered as production under its own name before DNS pointed there",
-        StepName.REHEARSAL: "a full dump was restored and compared exactly",
-        StepName.LOWER_TTL: "every authoritative address served the low TTL",
-        StepName.WINDOW: "forecast and way back fitted the window",
-        StepName.CUTOVER: "the fenced source and the copy were compared exactly before the target opened",
-        StepName.VERIFY: "health held for the soak time and nobody was left on the source",
-        StepName.FINISH: "the TTL is back and scratch objects are gone",
-    }
-    for state in progress.steps:
-        (proved if state.status is StepStatus.DONE else missing).append(claims[state.name])
-    return proved, missing
 
 
 def _reasons(spec: Spec) -> tuple[str, ...]:
@@ -162,25 +144,17 @@ def _reasons(spec: Spec) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _people(entries: Sequence[Entry]) -> list[Moment]:
-    return [_moment(entry) for entry in entries if entry.what in (What.DECIDED, What.ATTESTED)]
+def _opened(entries: Sequence[Entry]) -> str:
+    opened = [entry.at for entry in entries if entry.action == OPEN_TARGET and entry.what is What.INTENT]
+    return opened[-1].isoformat(timespec="seconds") if opened else ""
 
 
-def _moment(entry: Entry) -> Moment:
-    data = entry.data
-    says = next((str(data[key]) for key in ("reason", "note", "signal", "file") if data.get(key)), "")
-    subject = next((str(data[key]) for key in ("hold", "item", "key") if data.get(key)), entry.action)
-    if data.get("choice"):
-        says = f"{data['choice']}. {says}"
-    if entry.what is What.COMPLETE and isinstance(data.get("seconds"), (int, float)):
-        says = duration(float(str(data["seconds"])))
-    return Moment(
-        entry.at.strftime("%Y-%m-%d %H:%M:%SZ"),
-        entry.who,
-        f"{entry.step} {subject}".strip(),
-        str(entry.what),
-        says,
-    )
+def _first_write(entries: Sequence[Entry]) -> dict[str, Json] | None:
+    """The first sight of a user's write; the write itself was earlier."""
+    for entry in entries:
+        if entry.what is What.EVIDENCE and entry.data.get("kind") == FIRST_WRITE:
+            return {"seen": entry.at.isoformat(timespec="seconds"), "table": entry.data.get("table", "")}
+    return None
 
 
 def _timings(progress: Progress) -> tuple[Timing, ...]:
@@ -188,57 +162,24 @@ def _timings(progress: Progress) -> tuple[Timing, ...]:
         action.id.removesuffix("-rehearsal"): action.seconds for action in step_of(progress, StepName.REHEARSAL).actions
     }
     took = {action.id.removesuffix("-final"): action.seconds for action in step_of(progress, StepName.CUTOVER).actions}
-    phases = [*took, *(phase for phase in rehearsed if phase not in took)]
-    return tuple(Timing(phase, rehearsed.get(phase), took.get(phase)) for phase in phases)
+    timings = [Timing(phase, rehearsed.get(phase), took.get(phase)) for phase in {**took, **rehearsed}]
+    return tuple(each for each in timings if each.rehearsed_s is not None or each.took_s is not None)
 
 
-def _outages(entries: Sequence[Entry]) -> list[dict[str, Json]]:
-    found: list[dict[str, Json]] = []
-    for entry in entries:
-        summary = entry.data.get("summary")
-        if entry.what is What.EVIDENCE and entry.data.get("kind") == "outage" and isinstance(summary, dict):
-            found.append(
-                {
-                    "step": entry.step,
-                    "file": entry.data.get("file"),
-                    "sha256": entry.data.get("sha256"),
-                    **summary,
-                }
-            )
-    return found
+def _cutover_s(cutover: StepState) -> float | None:
+    started = [action.started for action in cutover.actions if action.started is not None]
+    if cutover.status not in (StepStatus.DONE, StepStatus.STALE) or cutover.ended is None or not started:
+        return None
+    return round((cutover.ended - min(started)).total_seconds(), 2)
 
 
-def _dns(states: Sequence[StepState]) -> list[dict[str, Json]]:
-    """The latest word of every authoritative address for every change."""
-    found: list[dict[str, Json]] = []
-    for state in states:
-        for action in state.actions:
-            servers = action.proof.get("servers")
-            for server in servers if isinstance(servers, list) else []:
-                if isinstance(server, dict):
-                    found.append({"step": state.name, "change": action.id, **server})
-    return found
-
-
-def _found(states: Sequence[StepState], key: str) -> list[dict[str, Json]]:
-    found: list[dict[str, Json]] = []
-    for state in states:
-        for action in state.actions:
-            value = action.result.get(key) or action.proof.get(key)
-            if isinstance(value, dict):
-                found.append({"step": state.name, **value})
-    return found
-
-
-def _changes(states: Sequence[StepState]) -> list[dict[str, Json]]:
-    found: list[dict[str, Json]] = []
-    for state in states:
-        for action in state.actions:
-            rows = action.result.get("changes") or action.proof.get("changes")
-            for row in rows if isinstance(rows, list) else []:
-                if isinstance(row, dict):
-                    found.append({"step": state.name, **row})
-    return found
+def _relied(entries: Sequence[Entry], progress: Progress) -> tuple[Relied, ...]:
+    digests = {entry.step: str(entry.data.get("digest", "")) for entry in entries if entry.what is What.COMPLETE}
+    return tuple(
+        Relied(state.name, digests[state.name], state.why if state.status is StepStatus.STALE else "")
+        for state in progress.steps
+        if digests.get(state.name) and state.status in (StepStatus.DONE, StepStatus.STALE)
+    )
 
 
 def _kept(progress: Progress) -> str:

@@ -1,0 +1,75 @@
+"""What the report claims: where users are, what is proved and what is not. "Unknown" is never said as "ok"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
+from switchover.plan.progress import Passed, StepStatus, touched
+
+if TYPE_CHECKING:
+    from switchover.plan.progress import Progress, StepState
+
+CLAIMS = {
+    StepName.READINESS: "the target answered as production under its own name before DNS pointed there",
+    StepName.REHEARSAL: "a full dump was restored and compared exactly",
+    StepName.LOWER_TTL: "every authoritative address served the low TTL",
+    StepName.WINDOW: "forecast and way back fitted the window",
+    StepName.CUTOVER: "the fenced source and the copy were compared exactly before the target opened",
+    StepName.VERIFY: "health held for the soak time and nobody was left on the source",
+    StepName.FINISH: "the TTL is back and scratch objects are gone",
+}
+BACK = "DNS serves the old address and the source has its settings of before"
+
+
+def verdict(progress: Progress) -> str:
+    """One sentence: where users are, or that this is not known."""
+    states = _states(progress)
+    cutover = step_of(progress, StepName.CUTOVER)
+    stale = [state.title for state in progress.steps if state.status is StepStatus.STALE]
+    for state in states:
+        if state.status is StepStatus.UNKNOWN:
+            return f"Unknown: a person must look. {state.title}: {state.why}"
+    if progress.finished and stale:
+        return f"Users are on the new host, but the plan was changed since: {', '.join(stale)}."
+    if progress.finished:
+        return "Done: users are on the new host, and every step is proved."
+    if progress.rolled_back:
+        return "Rolled back: users are on the old host."
+    if _half_way(progress.rollback):
+        return "In the middle of a rollback: users may be without service; run the rollback again."
+    if cutover.status in (StepStatus.DONE, StepStatus.STALE):
+        return "Cut over, not finished: users are on the new host; verification is still to be completed."
+    if progress.passed is not Passed.NOT:
+        return "In between: the target may have taken writes; go forward or roll back."
+    if _half_way(cutover):
+        return "In the middle of the cutover: users may be without service; run again or roll back."
+    if cutover.status in (StepStatus.FAILED, StepStatus.UNDONE) and cutover.why:
+        return f"Not cut over: users are on the old host. The last attempt: {cutover.why}"
+    return f"Not cut over: users are on the old host. Next is {progress.next}."
+
+
+def proved(progress: Progress) -> tuple[str, ...]:
+    """The claims of the steps that are done and still stand."""
+    claims = [CLAIMS[state.name] for state in progress.steps if state.status is StepStatus.DONE]
+    return (*claims, BACK) if progress.rolled_back else tuple(claims)
+
+
+def not_proved(progress: Progress) -> tuple[str, ...]:
+    """The other claims, each with why it does not stand."""
+    open_ = [state for state in progress.steps if state.status is not StepStatus.DONE]
+    return tuple(
+        f"{CLAIMS[state.name]} ({state.status}" + (f": {state.why}" if state.why else "") + ")" for state in open_
+    )
+
+
+def _states(progress: Progress) -> tuple[StepState, ...]:
+    return (*progress.steps, progress.rollback) if progress.rollback else progress.steps
+
+
+def _half_way(state: StepState | None) -> bool:
+    """Whether something was touched and the step did not come to its end."""
+    return (
+        state is not None and state.status is not StepStatus.DONE and any(touched(action) for action in state.actions)
+    )
