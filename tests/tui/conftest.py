@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from switchover.plan.file import append
-from switchover.plan.journal import Draft, What
+from switchover.plan.file import MARKER, load
+from switchover.plan.journal import FIRST, Draft, What, seal, to_toml
 from switchover.tui.app import Wizard
 from tests.plan.conftest import PLAN
 
@@ -36,13 +36,18 @@ def assert_golden(name: str, size: tuple[int, int], text: str) -> None:
 
 
 class Story:
-    """Writes a journal as a runner would."""
+    """Writes a journal as a runner would, by a clock of its own."""
 
     def __init__(self, plan: Path) -> None:
         self.plan = plan
 
     def tell(self, step: str, action: str, what: What, **data: Any) -> Story:
-        append(self.plan, Draft(step, action, what, data), who="dana@ops-1")
+        entries = load(self.plan).entries
+        at = NOW - timedelta(minutes=10) + timedelta(seconds=len(entries))
+        before = entries[-1].chain if entries else FIRST
+        entry = seal(Draft(step, action, what, data), len(entries) + 1, at, "dana@ops-1", before)
+        with self.plan.open("a") as file:
+            file.write(("" if entries else f"\n{MARKER}\n") + to_toml(entry))
         return self
 
     def run(self) -> Story:
@@ -54,7 +59,6 @@ class Story:
         return self.tell(step, "", What.BEGIN, attempt=attempt, actions=listed)
 
     def complete(self, step: str, **facts: Any) -> Story:
-        from switchover.plan.file import load
         from switchover.plan.outline import STEP, StepName
         from switchover.plan.spec import subtree
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -79,8 +78,7 @@ async def test_the_plan_screen(
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         text = rows(app)
-    # a running step's seconds count from the journal's own clock
-    assert_golden(f"plan-{state.__name__}", size, re.sub(r"running -?[0-9dhms]+", "running …", text))
+    assert_golden(f"plan-{state.__name__}", size, text)
 
 
 @pytest.mark.parametrize("size", SIZES)
