@@ -12,9 +12,14 @@ PostgresError
 
 from __future__ import annotations
 
+from switchover.words import plain
+
 
 class PostgresError(Exception):
-    """The base of what this package raises."""
+    """The base of what this package raises; its text is cleaned, for servers and users have a part in it."""
+
+    def __init__(self, says: str) -> None:
+        super().__init__(plain(says))
 
 
 class BadConninfo(PostgresError):
