@@ -1,0 +1,171 @@
+"""A comparison that cannot lie: every planted difference is found, and what is no difference is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from switchover.postgres.compare import Verdict, changes, compare
+from tests.postgres.conftest import APP, Pair, silent
+
+SHOP = """
+CREATE SCHEMA odd;
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+CREATE SEQUENCE free START 7;
+SELECT nextval('free'), nextval('free');
+CREATE TABLE things (
+  id int PRIMARY KEY, a text, b text, f float8, r real, n numeric, m mood, p positive, j jsonb, bytes bytea,
+  list int[], span int4range, at timestamptz DEFAULT now(), day date, made int GENERATED ALWAYS AS (id * 2) STORED
+);
+INSERT INTO things (id, a, b, f, r, n, m, p, j, bytes, list, span, at, day) VALUES
+  (1, 'one', NULL, 0.1, 0.1, 1.0, 'ok', 1, '{"k": 1}', '\\x00ff', '{1,2}', '[1,5)', '2026-01-01 00:00Z', '0044-03-15 BC'),
+  (2, NULL, 'two', 'NaN', 'Infinity', 2.00, 'sad', 2, '[]', '', '{}', 'empty', 'infinity', '-infinity'),
+  (3, '', '', '-0', '-Infinity', 'NaN', 'happy', 3, 'null', NULL, NULL, NULL, '1900-01-01 00:00Z', '2026-02-28');
+CREATE TABLE keyless (x int, y text);
+INSERT INTO keyless VALUES (1, 'a'), (1, 'a'), (2, 'b'), (3, NULL);
+CREATE TABLE "Odd"".name" ("a ""b"" c" text, "line
+break" int);
+INSERT INTO "Odd"".name" VALUES ('v', 1);
+CREATE TABLE nothing ();
+INSERT INTO nothing DEFAULT VALUES;
+CREATE TABLE parts (id int, kind text) PARTITION BY LIST (kind);
+CREATE TABLE parts_a PARTITION OF parts FOR VALUES IN ('a');
+CREATE TABLE parts_b PARTITION OF parts DEFAULT PARTITION BY RANGE (id);
+CREATE TABLE parts_b1 PARTITION OF parts_b FOR VALUES FROM (0) TO (100);
+CREATE TABLE parts_b2 PARTITION OF parts_b DEFAULT;
+INSERT INTO parts VALUES (1, 'a'), (2, 'b'), (200, 'c');
+CREATE TABLE parent (id int); CREATE TABLE child (extra text) INHERITS (parent);
+INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2, 'x');
+CREATE INDEX things_a ON things (a);
+CREATE VIEW seen AS SELECT id, a FROM things; CREATE MATERIALIZED VIEW kept AS SELECT id FROM things;
+CREATE FUNCTION f(i int) RETURNS int LANGUAGE sql AS 'SELECT i + 1';
+CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER watch BEFORE UPDATE ON things FOR EACH ROW EXECUTE FUNCTION t();
+CREATE TABLE refers (id int PRIMARY KEY, thing int REFERENCES things);
+INSERT INTO refers VALUES (1, 1);
+ALTER TABLE refers ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON refers USING (id > 0);
+COMMENT ON TABLE things IS 'a thing';
+SELECT lo_from_bytea(4242, '\\x010203');
+"""
+
+PLANTED = {
+    "one byte": "UPDATE things SET bytes = '\\x00fe' WHERE id = 1",
+    "one bit of a float": "UPDATE things SET f = 0.10000000000000002 WHERE id = 1",
+    "a real's last digit": "UPDATE things SET r = 0.10000001 WHERE id = 1",
+    "the sign of zero": "UPDATE things SET f = 0.0 WHERE id = 3",
+    "a numeric's scale": "UPDATE things SET n = 1.00 WHERE id = 1",
+    "NULL moved between columns": "UPDATE things SET a = b, b = a WHERE id = 1",
+    "NULL for empty": "UPDATE things SET a = NULL WHERE id = 3",
+    "a missing row": "DELETE FROM keyless WHERE x = 2",
+    "an extra row": "INSERT INTO keyless VALUES (9, 'z')",
+    "a duplicate without a key": "INSERT INTO keyless VALUES (1, 'a')",
+    "a duplicate fewer": "DELETE FROM keyless WHERE ctid = (SELECT min(ctid) FROM keyless WHERE x = 1)",
+    "swapped values with the same totals": "UPDATE things SET a = CASE id WHEN 1 THEN '' ELSE 'one' END WHERE id IN (1, 3)",
+    "a moved row between partitions": "UPDATE parts SET kind = 'a' WHERE kind = 'b'",
+    "a row moved to the parent": "WITH gone AS (DELETE FROM child RETURNING id) INSERT INTO parent SELECT id FROM gone",
+    "a jsonb value": "UPDATE things SET j = '{\"k\": 2}' WHERE id = 1",
+    "an array": "UPDATE things SET list = '{2,1}' WHERE id = 1",
+    "a range bound": "UPDATE things SET span = '[1,6)' WHERE id = 1",
+    "an enum value": "UPDATE things SET m = 'sad' WHERE id = 1",
+    "a day before Christ": "UPDATE things SET day = '0045-03-15 BC' WHERE id = 1",
+    "a row of a table without columns": "INSERT INTO nothing DEFAULT VALUES",
+    "a sequence behind by one": "SELECT setval('free', 7)",
+    "a sequence not called": "SELECT setval('free', 8, false)",
+    "a sequence's increment": "ALTER SEQUENCE free INCREMENT 2",
+    "a missing index": "DROP INDEX things_a",
+    "an invalid index": "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'things_a'::regclass",
+    "a constraint not validated": "ALTER TABLE refers DROP CONSTRAINT refers_thing_fkey; ALTER TABLE refers ADD "
+    "CONSTRAINT refers_thing_fkey FOREIGN KEY (thing) REFERENCES things NOT VALID",
+    "a disabled trigger": "ALTER TABLE things DISABLE TRIGGER watch",
+    "a changed function": "CREATE OR REPLACE FUNCTION f(i int) RETURNS int LANGUAGE sql AS 'SELECT i + 2'",
+    "a changed view": "CREATE OR REPLACE VIEW seen AS SELECT id, b AS a FROM things",
+    "a stale materialized view": "DELETE FROM things WHERE id = 3; INSERT INTO things (id) VALUES (3); "
+    "REFRESH MATERIALIZED VIEW kept",
+    "a materialized view not populated": "REFRESH MATERIALIZED VIEW kept WITH NO DATA",
+    "a default": "ALTER TABLE things ALTER at SET DEFAULT '2020-01-01'",
+    "a not null": "ALTER TABLE things ALTER m SET NOT NULL",
+    "a collation": 'ALTER TABLE keyless ALTER y TYPE text COLLATE "C"',
+    "an enum's order": "ALTER TYPE mood ADD VALUE 'glad' BEFORE 'happy'",
+    "a domain's check": "ALTER DOMAIN positive ADD CHECK (VALUE < 99)",
+    "a privilege": "GRANT SELECT ON things TO pg_monitor",
+    "row security": "ALTER TABLE refers DISABLE ROW LEVEL SECURITY",
+    "a policy": "ALTER POLICY mine ON refers USING (id > 1)",
+    "a comment": "COMMENT ON TABLE things IS 'another thing'",
+    "a byte of a large object": "SELECT lo_put(4242, 1, '\\x09')",
+    "a missing large object": "SELECT lo_unlink(4242)",
+    "an extra table": "CREATE TABLE more (id int)",
+    "an extra column": "ALTER TABLE keyless ADD z int",
+    "an unlogged table": "ALTER TABLE keyless SET UNLOGGED",
+    "a replica identity": "ALTER TABLE keyless REPLICA IDENTITY FULL",
+}
+
+HARMLESS = {
+    "row order": "CLUSTER things USING things_a; ALTER TABLE things SET WITHOUT CLUSTER",
+    "page layout": "DELETE FROM keyless WHERE x = 3; INSERT INTO keyless VALUES (3, NULL); VACUUM FULL keyless",
+    "the time zone": "ALTER DATABASE {db} SET timezone = 'Asia/Tokyo'",
+    "the date style": "ALTER DATABASE {db} SET datestyle = 'SQL, DMY'",
+    "float digits": "ALTER DATABASE {db} SET extra_float_digits = -3",
+    "bytea output": "ALTER DATABASE {db} SET bytea_output = 'escape'",
+    "interval style": "ALTER DATABASE {db} SET intervalstyle = 'sql_standard'",
+    "our own notes": "CREATE SCHEMA switchover; CREATE TABLE switchover.fact (k int); INSERT INTO switchover.fact VALUES (1)",
+    "fresh statistics": "ANALYZE",
+}
+
+
+async def verdict(pair: Pair) -> tuple[Verdict, tuple[str, ...]]:
+    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent)
+    return found.verdict, found.differences
+
+
+def run(pair: Pair, statements: str) -> None:
+    for statement in statements.replace("{db}", f'"{pair.target.name}"').split("; "):
+        pair.target.run(statement)
+
+
+@pytest.fixture
+def shops(pair: Pair) -> Pair:
+    pair.both(SHOP)
+    return pair
+
+
+async def test_two_majors_of_one_shop_are_the_same(shops: Pair) -> None:
+    assert await verdict(shops) == (Verdict.SAME, ())
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+async def test_a_planted_difference_is_found(shops: Pair, planted: str) -> None:
+    run(shops, PLANTED[planted])
+    found, differences = await verdict(shops)
+    assert found is Verdict.DIFFERS
+    assert differences
+
+
+@pytest.mark.parametrize("harmless", HARMLESS)
+async def test_what_is_no_difference_is_not_found(shops: Pair, harmless: str) -> None:
+    run(shops, HARMLESS[harmless])
+    assert await verdict(shops) == (Verdict.SAME, ())
+
+
+async def test_changes_are_counted_exactly_by_key_and_as_a_multiset_without_one(shops: Pair) -> None:
+    run(
+        shops,
+        "INSERT INTO things (id) VALUES (10), (11); UPDATE things SET a = 'z' WHERE id = 2; "
+        "DELETE FROM refers WHERE id = 1; INSERT INTO keyless VALUES (1, 'a'); DELETE FROM keyless WHERE x = 2",
+    )
+    found = {
+        each.table: (each.inserted, each.updated, each.deleted)
+        for each in await changes(shops.source.db, shops.target.db, APP)
+    }
+    assert found == {"public.things": (2, 1, 0), "public.refers": (0, 0, 1), "public.keyless": (1, 0, 1)}
+
+
+async def test_the_rows_that_differ_are_named_by_their_keys(shops: Pair) -> None:
+    run(
+        shops,
+        "DELETE FROM refers WHERE id = 1; UPDATE things SET a = 'z' WHERE id = 2; INSERT INTO things (id) VALUES (9)",
+    )
+    _, differences = await verdict(shops)
+    said = " ".join(differences)
+    assert "missing (1)" in said
+    assert "different (2)" in said
+    assert "extra (9)" in said
