@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
-from switchover.postgres.connect import connect, told
-from switchover.postgres.errors import Occupied, Superseded
+from switchover.postgres.connect import MAINTENANCE, connect, database_name, told
+from switchover.postgres.errors import Occupied, Superseded, Unreachable
+from switchover.words import plain
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from psycopg import AsyncConnection
 
     from switchover.plan.journal import Json
@@ -27,6 +31,16 @@ _MAKE = (
     "head text NOT NULL, who text NOT NULL, at timestamptz NOT NULL DEFAULT now())",
     "CREATE TABLE IF NOT EXISTS switchover.fact (key text PRIMARY KEY, value jsonb NOT NULL)",
 )
+
+_ABSENT = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+
+_HOLDER = """
+SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'the host itself')
+FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND d.datname = current_database()
+AND l.classid::int8 = %s AND l.objid::int8 = %s
+"""
+"""pg_locks shows the two keys of an advisory lock as unsigned numbers (PostgreSQL manual, pg_locks)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,79 +57,102 @@ class RunRow:
 async def hold_advisory(session: AsyncConnection, plan_id: str) -> None:
     """Take the plan's advisory lock for as long as the session lives. Raises Occupied, naming the holder."""
     key = int.from_bytes(hashlib.sha256(plan_id.encode()).digest()[:4], "big", signed=True)
-    found = await session.execute("SELECT pg_try_advisory_lock(%s, %s)", (LOCK_CLASS, key))
+    found = await session.execute("SELECT pg_try_advisory_lock(%s::int4, %s::int4)", (LOCK_CLASS, key))
     row = await found.fetchone()
     if row is not None and row[0]:
         return
-    found = await session.execute(
-        "SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'the host itself') FROM pg_locks l "
-        "JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.classid = %s AND l.granted",
-        (LOCK_CLASS,),
-    )
-    holder = await found.fetchone()
-    says = f"pid {holder[0]}, {holder[1]}, from {holder[2]}" if holder else "a session that has just gone"
+    holder = await (await session.execute(_HOLDER, (LOCK_CLASS, key % 2**32))).fetchone()
+    says = f"pid {holder[0]}, {plain(holder[1], 100)}, from {holder[2]}" if holder else "a session that has just gone"
     raise Occupied(f"another run of this plan is at work on the server: {says}; wait for it or end it")
 
 
 async def read_run(db: Database, app: str, plan_id: str) -> RunRow | None:
-    """What the target remembers of the plan; None when it remembers nothing."""
-    with told(db):
-        async with await connect(db, app) as session:
-            try:
-                found = await session.execute(
-                    "SELECT epoch, seq, head, who, at::text FROM switchover.run WHERE plan_id = %s",
-                    (plan_id,),
-                )
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                return None
-            row = await found.fetchone()
-            return RunRow(*row) if row is not None else None
+    """What the target remembers of the plan; None when it remembers nothing, or is not there."""
+    row = await _read(
+        db, app, "SELECT epoch, seq, head, who, at::text FROM switchover.run WHERE plan_id = %s", (plan_id,)
+    )
+    return RunRow(*row) if row is not None else None
 
 
 async def write_run(db: Database, app: str, plan_id: str, row: RunRow) -> None:
     """Remember how far the plan has come. Raises Superseded when the target has seen a newer run."""
-    with told(db):
-        async with await connect(db, app) as session:
-            await _make(session)
-            found = await session.execute(
-                "INSERT INTO switchover.run AS r (plan_id, epoch, seq, head, who) VALUES (%s, %s, %s, %s, %s) "
-                "ON CONFLICT (plan_id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, "
-                "head = excluded.head, who = excluded.who, at = now() WHERE r.epoch <= excluded.epoch RETURNING 1",
-                (plan_id, row.epoch, row.seq, row.head, row.who),
-            )
-            if await found.fetchone() is None:
-                newer = await session.execute("SELECT epoch, who FROM switchover.run WHERE plan_id = %s", (plan_id,))
-                said = await newer.fetchone()
-                raise Superseded(
-                    f"a newer run, number {said[0] if said else '?'} by {said[1] if said else '?'}, has taken over"
-                )
+    async with _making(db, app) as session:
+        found = await session.execute(
+            "INSERT INTO switchover.run AS r (plan_id, epoch, seq, head, who) VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT (plan_id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, "
+            "head = excluded.head, who = excluded.who, at = now() WHERE r.epoch <= excluded.epoch RETURNING 1",
+            (plan_id, row.epoch, row.seq, row.head, row.who),
+        )
+        if await found.fetchone() is not None:
+            return
+        newer = await session.execute("SELECT epoch, who FROM switchover.run WHERE plan_id = %s", (plan_id,))
+        epoch, who = await newer.fetchone() or ("?", "?")
+        raise Superseded(f"a newer run, epoch {epoch} by {plain(who, 100)}, has taken over; this one stops")
 
 
 async def read_fact(db: Database, app: str, key: str) -> Json:
-    """What was noted in the database itself under a key; None when nothing was."""
-    with told(db):
-        async with await connect(db, app) as session:
-            try:
-                found = await session.execute("SELECT value FROM switchover.fact WHERE key = %s", (key,))
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
-                return None
-            row = await found.fetchone()
-            value: Json = row[0] if row is not None else None
-            return value
+    """What was noted in the database itself under a key; None when nothing was, or the database is not there."""
+    row = await _read(db, app, "SELECT value FROM switchover.fact WHERE key = %s", (key,))
+    value: Json = row[0] if row is not None else None
+    return value
 
 
 async def write_fact(db: Database, app: str, key: str, value: Json) -> None:
     """Note something in the database itself, so that it travels with the database whatever its name becomes."""
+    async with _making(db, app) as session:
+        await session.execute(
+            "INSERT INTO switchover.fact (key, value) VALUES (%s, %s) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (key, Jsonb(value)),
+        )
+
+
+async def drop_fact(db: Database, app: str, key: str) -> None:
+    """Forget a note; one that was never made is no error."""
     with told(db):
         async with await connect(db, app) as session:
-            await _make(session)
-            await session.execute(
-                "INSERT INTO switchover.fact (key, value) VALUES (%s, %s) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, Jsonb(value)),
+            found = await session.execute("SELECT to_regclass('switchover.fact') IS NOT NULL")
+            if await found.fetchone() == (True,):
+                await session.execute("DELETE FROM switchover.fact WHERE key = %s", (key,))
+
+
+async def _read(db: Database, app: str, query: str, params: tuple[str, ...]) -> tuple[Any, ...] | None:
+    """One row; None as well when the table, the schema or the database is not there."""
+    try:
+        session = await connect(db, app)
+    except Unreachable:
+        if await _is_there(db, app):
+            raise
+        return None
+    with told(db):
+        async with session:
+            try:
+                found = await session.execute(query.encode(), params)
+            except _ABSENT:
+                return None
+            return await found.fetchone()
+
+
+async def _is_there(db: Database, app: str) -> bool:
+    name = await database_name(db, app)
+    ours = db.named(MAINTENANCE)
+    with told(ours):
+        async with await connect(ours, app) as session:
+            found = await session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+            return await found.fetchone() is not None
+
+
+@asynccontextmanager
+async def _making(db: Database, app: str) -> AsyncIterator[AsyncConnection]:
+    """A session of the database, whose tables of ours are there; made only when they are not, and then together."""
+    with told(db):
+        async with await connect(db, app) as session:
+            found = await session.execute(
+                "SELECT to_regclass('switchover.run') IS NOT NULL AND to_regclass('switchover.fact') IS NOT NULL"
             )
-
-
-async def _make(session: AsyncConnection) -> None:
-    for statement in _MAKE:
-        await session.execute(statement)
+            if await found.fetchone() != (True,):
+                async with session.transaction():
+                    await session.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK_CLASS,))
+                    for statement in _MAKE:
+                        await session.execute(statement.encode())
+            yield session

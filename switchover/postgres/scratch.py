@@ -1,7 +1,9 @@
 """Databases of our own on the target server, and the exchange of names that opens the copy to its users.
 
 A copy is restored under a name nobody knows, so it is closed by nature; it takes the target's name, and gives
-it back, in one transaction (ALTER DATABASE … RENAME is transactional; it needs that nobody is connected).
+it back, in one transaction. ALTER DATABASE … RENAME is transactional; it locks the database against newcomers
+and waits up to 5 s until nobody is connected (RenameDatabase in dbcommands.c), so that no state between the
+two names is ever committed.
 """
 
 from __future__ import annotations
@@ -10,14 +12,17 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
+import psycopg
 from psycopg import sql
 
+from switchover.postgres.carry import Access, alter, carry_over, read_access, set_access
 from switchover.postgres.connect import MAINTENANCE, connect, database_name, told
 from switchover.postgres.errors import Refused
-from switchover.postgres.guard import read_fact, write_fact
+from switchover.postgres.guard import drop_fact, read_fact, write_fact
+from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from psycopg import AsyncConnection
 
@@ -25,13 +30,26 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
 
 Place = Literal["copy", "swapped", "none", "mixed"]
-TRIES = 50
-PAUSE_S = 0.1
+TRIES = 4
+PATIENCE_S = 20.0
+LOOK_EVERY_S = 0.05
+CLOSED = "closed"
+"""The fact, in a closed database itself, that holds what closing it has changed."""
 
 _USER_TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover')
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover')
 AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1
+"""
+
+_LIKE = """
+SELECT to_jsonb(d), pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), t.spcname
+FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = %s
+"""
+
+_END = """
+SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = %s AND pid <> pg_backend_pid() AND NOT starts_with(application_name, %s)
 """
 
 
@@ -42,46 +60,49 @@ async def database_exists(target: Database, name: str, app: str) -> bool:
 
 
 async def user_tables(target: Database, name: str, app: str) -> tuple[str, ...]:
-    """The tables in a database of the server, also when it is closed."""
+    """The tables in a database of the server, qualified, without those of schema switchover; also when it is closed."""
     async with _maintaining(target, app) as session:
         found = await session.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (name,))
-        row = await found.fetchone()
-        closed = row is not None and not row[0]
+        closed = await found.fetchone() == (False,)
         if closed:
-            await _alter(session, name, "ALLOW_CONNECTIONS true")
+            await alter(session, name, "ALLOW_CONNECTIONS true")
         try:
             async with await connect(target.named(name), app) as inside:
                 return tuple(row[0] for row in await (await inside.execute(_USER_TABLES)).fetchall())
         finally:
             if closed:
-                await _alter(session, name, "ALLOW_CONNECTIONS false")
+                await alter(session, name, "ALLOW_CONNECTIONS false")
 
 
 async def create_copy(target: Database, name: str, plan_id: str, app: str) -> None:
-    """Make an empty database with owner, encoding and locale of the target, marked as this plan's."""
+    """Make an empty database with owner, encoding and locale of the target, marked as this plan's.
+
+    It takes no connection until it is marked, so that one made half is known by that. Raises Refused when the
+    name is taken.
+    """
     base = await database_name(target, app)
     async with _maintaining(target, app) as session:
-        found = await session.execute(
-            "SELECT to_jsonb(d), pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding) FROM pg_database d "
-            "WHERE d.datname = %s",
-            (base,),
-        )
-        row = await found.fetchone()
+        row = await (await session.execute(_LIKE, (base,))).fetchone()
         if row is None:
-            raise Refused(f"{target.where}: there is no database {base}")
-        settings, owner, encoding = row
-        parts = [
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {}").format(
+            raise Refused(f"{target.where}: there is no database {plain(base, 100)}")
+        like, owner, encoding, tablespace = row
+        await session.execute(
+            sql.SQL(
+                "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {} "
+                "ALLOW_CONNECTIONS false"
+            ).format(
                 sql.Identifier(name),
                 sql.Identifier(owner),
                 sql.Literal(encoding),
-                sql.Literal(settings["datcollate"]),
-                sql.Literal(settings["datctype"]),
-            ),
-            _provider(settings),
-        ]
-        await session.execute(sql.Composed(parts))
-        await _set_comment(session, name, _ours(plan_id))
+                sql.Literal(like["datcollate"]),
+                sql.Literal(like["datctype"]),
+                sql.Identifier(tablespace),
+            )
+            + _provider(like)
+        )
+        async with session.transaction():
+            await _set_comment(session, name, _ours(plan_id))
+            await alter(session, name, "ALLOW_CONNECTIONS true")
 
 
 async def drop_copy(target: Database, name: str, plan_id: str, app: str) -> None:
@@ -90,8 +111,10 @@ async def drop_copy(target: Database, name: str, plan_id: str, app: str) -> None
         said = await _comment(session, name)
         if said is None:
             return
-        if said != _ours(plan_id):
-            raise Refused(f"{target.where}: database {name} does not carry this plan's mark; nothing was dropped")
+        if said != _ours(plan_id) and not await _is_half_made(session, name, plan_id):
+            raise Refused(
+                f"{target.where}: database {plain(name, 100)} does not carry this plan's mark; nothing was dropped"
+            )
         await session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
@@ -112,107 +135,168 @@ async def which(target: Database, copy: str, aside: str, app: str) -> Place:
 
 
 async def swap_in(target: Database, copy: str, aside: str, app: str, *, settings: bool = True) -> None:
-    """Give the copy the target's name, and the target the name ``aside``, in one transaction.
+    """Give the copy the target's name, and the target the name ``aside``; once done, a repeat changes nothing.
 
-    With ``settings`` the new one takes over the former target's own settings, privileges, limit and comment.
-    The one set aside stays closed.
+    With ``settings`` the new one takes over settings, privileges, limit and owner of the former target, as they
+    were before ``close_database``. The former's comment stays with the name; the copy's mark goes to the one
+    set aside, which takes no connections from now on. Raises Refused, and then nothing has changed.
     """
     base = await database_name(target, app)
-    async with _maintaining(target, app) as session:
-        for name in (base, copy):
-            await _alter(session, name, "ALLOW_CONNECTIONS false")
-        await _empty(session, base, copy)
-        async with session.transaction():
-            mine, theirs = await _comment(session, copy), await _comment(session, base)
-            await _rename(session, base, aside)
-            await _rename(session, copy, base)
-            if settings:
-                await _take_over(session, aside, base)
-            await _set_comment(session, aside, mine or "")
-            await _set_comment(session, base, theirs or "")
-            await _alter(session, base, "ALLOW_CONNECTIONS true")
+    place = await which(target, copy, aside, app)
+    if place == "swapped":
+        return
+    if place != "copy":
+        raise Refused(f"{target.where}: the names {copy} and {aside} do not fit together; nothing was renamed")
+    before = _access(await read_fact(target, app, CLOSED)) if settings else None
+
+    async def change(session: AsyncConnection) -> None:
+        await _exchange(session, base, copy, aside)
+        if settings:
+            if before is not None and (await read_access(session, aside)).closed:
+                await set_access(session, aside, before)
+            await carry_over(session, aside, base)
+        await alter(session, aside, "ALLOW_CONNECTIONS false")
+        await alter(session, base, "ALLOW_CONNECTIONS true")
+
+    await _change_emptied(target, app, (base, copy), change)
 
 
 async def swap_back(target: Database, copy: str, aside: str, app: str) -> None:
-    """The exact inverse: the target's database of before has its name again, and is open; the copy is closed."""
+    """The exact inverse: the target's database of before has its name again, and is open; so has the copy its own."""
     base = await database_name(target, app)
     place = await which(target, copy, aside, app)
-    async with _maintaining(target, app) as session:
-        if place == "swapped":
-            for name in (base, aside):
-                await _alter(session, name, "ALLOW_CONNECTIONS false")
-            await _empty(session, base, aside)
-            async with session.transaction():
-                mine, theirs = await _comment(session, aside), await _comment(session, base)
-                await _rename(session, base, copy)
-                await _rename(session, aside, base)
-                await _set_comment(session, copy, mine or "")
-                await _set_comment(session, base, theirs or "")
-                await _alter(session, base, "ALLOW_CONNECTIONS true")
-                await _alter(session, copy, "ALLOW_CONNECTIONS true")
-        else:
-            await _alter(session, base, "ALLOW_CONNECTIONS true")
+    if place == "mixed":
+        raise Refused(f"{target.where}: the names {copy} and {aside} do not fit together; nothing was renamed")
+    if place != "swapped":
+        return
+
+    async def change(session: AsyncConnection) -> None:
+        await _exchange(session, base, aside, copy)
+        await alter(session, base, "ALLOW_CONNECTIONS true")
+
+    await _change_emptied(target, app, (base, aside), change)
 
 
 async def close_database(target: Database, app: str, app_prefix: str) -> None:
-    """Stop every write of others on the target: read-only, connection limit 0, their sessions ended.
+    """Stop every write of others on the target: read-only, connection limit 0, their sessions ended and gone.
 
-    What was set before is noted in the database itself, once, for ``open_database``.
+    What was set before is noted in the database itself, once, for ``open_database``. A superuser is held off
+    neither by the limit nor, if it overrides it, by the setting; without one we set no limit, which would bind us.
     """
     base = await database_name(target, app)
     async with _maintaining(target, app) as session:
-        if await read_fact(target, app, "closed") is None:
-            found = await session.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", (base,))
-            row = await found.fetchone()
-            before: dict[str, Json] = {"limit": row[0] if row is not None else -1}
-            await write_fact(target, app, "closed", before)
-        await session.execute(
-            sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(sql.Identifier(base))
-        )
-        if session.info.parameter_status("is_superuser") == "on":
-            await _alter(session, base, "CONNECTION LIMIT 0")
-        await session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s "
-            "AND backend_type = 'client backend' AND NOT starts_with(application_name, %s)",
-            (base, app_prefix),
-        )
+        now = await read_access(session, base)
+        if not now.closed or await read_fact(target, app, CLOSED) is None:
+            await write_fact(target, app, CLOSED, {"limit": now.limit, "read_only": now.read_only})
+        limit = 0 if session.info.parameter_status("is_superuser") == "on" else now.limit
+        await set_access(session, base, Access(limit, "on"))
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        while left := await (await session.execute(_END, (base, app_prefix))).fetchall():
+            if asyncio.get_running_loop().time() > deadline:
+                pids = ", ".join(str(pid) for pid, _ in left)
+                raise Refused(f"{target.where}: it is closed, but sessions do not end: pid {pids}")
+            await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def open_database(target: Database, app: str) -> None:
-    """Undo ``close_database``."""
+    """Undo ``close_database``; a database that was not closed stays as it is."""
     base = await database_name(target, app)
-    before = await read_fact(target, app, "closed")
-    limit = int(str(before["limit"])) if isinstance(before, dict) else -1
+    before = _access(await read_fact(target, app, CLOSED))
+    if before is None:
+        return
     async with _maintaining(target, app) as session:
-        await session.execute(
-            sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(sql.Identifier(base))
-        )
-        await _alter(session, base, f"CONNECTION LIMIT {limit}")
-    with told(target):
-        async with await connect(target, app) as session:
-            await session.execute("DELETE FROM switchover.fact WHERE key = 'closed'")
+        await set_access(session, base, before)
+    await drop_fact(target, app, CLOSED)
 
 
 @asynccontextmanager
 async def _maintaining(target: Database, app: str) -> AsyncIterator[AsyncConnection]:
     """A session in the maintenance database of the target's server."""
-    with told(target):
-        async with await connect(target.named(MAINTENANCE), app) as session:
+    ours = target.named(MAINTENANCE)
+    with told(ours):
+        async with await connect(ours, app) as session:
             yield session
+
+
+async def _change_emptied(
+    target: Database, app: str, names: tuple[str, ...], change: Callable[[AsyncConnection], Awaitable[None]]
+) -> None:
+    """Do ``change`` in a transaction in which nobody is connected to the databases, and nobody can be."""
+    async with _maintaining(target, app) as session, _maintaining(target, app) as sweeper:
+        for left in reversed(range(TRIES)):
+            try:
+                async with session.transaction():
+                    for name in names:
+                        await _empty(session, sweeper, name)
+                    await change(session)
+            except psycopg.errors.ObjectInUse as error:
+                if not left:
+                    why = plain(error.diag.message_detail or "", 200)
+                    raise Refused(f"{target.where}: sessions do not end: {why}; nothing was renamed") from None
+            else:
+                return
+
+
+async def _empty(session: AsyncConnection, sweeper: AsyncConnection, name: str) -> None:
+    """Lock a database against newcomers by giving it its own name anew, while its sessions are ended."""
+    done = asyncio.Event()
+
+    async def sweep() -> None:
+        while not done.is_set():
+            await sweeper.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            try:
+                await asyncio.wait_for(done.wait(), LOOK_EVERY_S)
+            except TimeoutError:
+                continue
+
+    sweeping = asyncio.create_task(sweep())
+    try:
+        await _rename(session, name, f"{name[:50]}_moving")
+        await _rename(session, f"{name[:50]}_moving", name)
+    finally:
+        done.set()
+        await sweeping
+
+
+async def _exchange(session: AsyncConnection, base: str, incoming: str, outgoing: str) -> None:
+    """The three names and the two comments: the base's comment stays with the name."""
+    mark, said = await _comment(session, incoming), await _comment(session, base)
+    await _rename(session, base, outgoing)
+    await _rename(session, incoming, base)
+    await _set_comment(session, outgoing, mark or "")
+    await _set_comment(session, base, said or "")
 
 
 def _ours(plan_id: str) -> str:
     return f"switchover {plan_id}"
 
 
-def _provider(settings: dict[str, str]) -> sql.Composable:
-    """The locale provider; the column with its locale has another name before PostgreSQL 17."""
-    locale = settings.get("datlocale") or settings.get("daticulocale")
-    match settings.get("datlocprovider"):
-        case "i" if locale:
-            return sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale))
-        case "b" if locale:
-            return sql.SQL(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale))
+def _access(fact: Json) -> Access | None:
+    """What a closed database's note says of the time before."""
+    if not isinstance(fact, dict):
+        return None
+    read_only = fact.get("read_only")
+    return Access(int(str(fact["limit"])), str(read_only) if read_only is not None else None)
+
+
+async def _is_half_made(session: AsyncConnection, name: str, plan_id: str) -> bool:
+    """Whether it is a copy of this plan whose making was cut off: never open, without a mark, named by the plan."""
+    found = await session.execute("SELECT datallowconn FROM pg_database WHERE datname = %s", (name,))
+    return await found.fetchone() == (False,) and await _comment(session, name) == "" and plan_id[:12] in name
+
+
+def _provider(like: dict[str, str]) -> sql.Composable:
+    """The locale provider, known from PostgreSQL 15 on; the column with its locale has another name before 17."""
+    locale = sql.Literal(like.get("datlocale") or like.get("daticulocale") or "")
+    match like.get("datlocprovider"):
+        case "i":
+            rules = like.get("daticurules")
+            more = sql.SQL(" ICU_RULES {}").format(sql.Literal(rules)) if rules else sql.SQL("")
+            return sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(locale) + more
+        case "b":
+            return sql.SQL(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(locale)
+        case "c":
+            return sql.SQL(" LOCALE_PROVIDER libc")
         case _:
             return sql.SQL("")
 
@@ -220,8 +304,7 @@ def _provider(settings: dict[str, str]) -> sql.Composable:
 async def _comment(session: AsyncConnection, name: str) -> str | None:
     """The comment of a database, empty without one; None when there is no such database."""
     found = await session.execute(
-        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s",
-        (name,),
+        "SELECT coalesce(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s", (name,)
     )
     row = await found.fetchone()
     return str(row[0]) if row is not None else None
@@ -232,77 +315,5 @@ async def _set_comment(session: AsyncConnection, name: str, text: str) -> None:
     await session.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), comment))
 
 
-async def _alter(session: AsyncConnection, name: str, what: str) -> None:
-    await session.execute(sql.SQL("ALTER DATABASE {} " + what).format(sql.Identifier(name)))
-
-
 async def _rename(session: AsyncConnection, old: str, new: str) -> None:
     await session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
-
-
-async def _empty(session: AsyncConnection, *names: str) -> None:
-    """End every session of the databases and wait until they are gone; no new one is let in."""
-    for _ in range(TRIES):
-        found = await session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY (%s)", (list(names),)
-        )
-        if not await found.fetchall():
-            return
-        await asyncio.sleep(PAUSE_S)
-    raise Refused(f"sessions of {', '.join(names)} do not end; nothing was renamed")
-
-
-async def _take_over(session: AsyncConnection, former: str, new: str) -> None:
-    """Settings (also per role), connection limit and privileges of the former database for the new one."""
-    base = sql.Identifier(new)
-    found = await session.execute(
-        "SELECT r.rolname, c.name, c.value FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
-        "LEFT JOIN pg_roles r ON r.oid = s.setrole, "
-        "LATERAL (SELECT split_part(e, '=', 1), substr(e, strpos(e, '=') + 1) "
-        "FROM unnest(s.setconfig) e) AS c(name, value) "
-        "WHERE d.datname = %s",
-        (former,),
-    )
-    for role, name, value in await found.fetchall():
-        whom = (
-            sql.SQL("DATABASE {}").format(base)
-            if role is None
-            else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), base)
-        )
-        await session.execute(sql.SQL("ALTER {} SET {} TO {}").format(whom, sql.SQL(name), _setting(name, value)))
-    found = await session.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", (former,))
-    for (limit,) in await found.fetchall():
-        await _alter(session, new, f"CONNECTION LIMIT {limit}")
-    await _take_over_privileges(session, former, new)
-
-
-_LISTS = {
-    "search_path",
-    "temp_tablespaces",
-    "session_preload_libraries",
-    "local_preload_libraries",
-    "DateStyle",
-}
-
-
-def _setting(name: str, value: str) -> sql.Composable:
-    """A setting's value for ALTER … SET: a list is stored quoted as it must be written."""
-    return sql.SQL(value) if name in _LISTS else sql.Literal(value)
-
-
-async def _take_over_privileges(session: AsyncConnection, former: str, new: str) -> None:
-    base = sql.Identifier(new)
-    found = await session.execute(
-        "SELECT CASE WHEN a.grantee = 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, "
-        "a.privilege_type, a.is_grantable "
-        "FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s",
-        (former,),
-    )
-    rows = await found.fetchall()
-    if not rows:
-        return
-    await session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(base))
-    for grantee, privilege, grantable in rows:
-        whom = sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee)
-        more = sql.SQL(" WITH GRANT OPTION" if grantable and grantee is not None else "")
-        await session.execute(sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), base, whom) + more)
