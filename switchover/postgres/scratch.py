@@ -88,7 +88,7 @@ async def create_copy(target: Database, name: str, plan_id: str, app: str) -> No
         like, owner, encoding, tablespace = row
         await session.execute(
             sql.SQL(
-                "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {} TABLESPACE {} "
+                "CREATE DATABASE {} TEMPLATE template0 OWNER {} ENCODING {} LC_COLLATE {} LC_CTYPE {} "
                 "ALLOW_CONNECTIONS false"
             ).format(
                 sql.Identifier(name),
@@ -96,9 +96,9 @@ async def create_copy(target: Database, name: str, plan_id: str, app: str) -> No
                 sql.Literal(encoding),
                 sql.Literal(like["datcollate"]),
                 sql.Literal(like["datctype"]),
-                sql.Identifier(tablespace),
             )
             + _provider(like)
+            + _tablespace(tablespace)
         )
         async with session.transaction():
             await _set_comment(session, name, _ours(plan_id))
@@ -299,6 +299,11 @@ def _provider(like: dict[str, str]) -> sql.Composable:
             return sql.SQL(" LOCALE_PROVIDER libc")
         case _:
             return sql.SQL("")
+
+
+def _tablespace(name: str) -> sql.Composable:
+    """Naming the default one would need a privilege on it that its use does not."""
+    return sql.SQL("") if name == "pg_default" else sql.SQL(" TABLESPACE {}").format(sql.Identifier(name))
 
 
 async def _comment(session: AsyncConnection, name: str) -> str | None:

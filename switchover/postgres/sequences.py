@@ -9,11 +9,26 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
+from switchover.words import plain
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
+
+CHUNK = 200
+"""Sequences read in one round trip."""
+
+_NAMES = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'S' AND c.relpersistence <> 't'
+AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'
+"""
+
+_SET = """
+SELECT pg_catalog.setval(pg_catalog.format('%%I.%%I', s.schema, s.name)::regclass, s.last_value, s.is_called)
+FROM unnest(%s::text[], %s::text[], %s::int8[], %s::bool[]) AS s(schema, name, last_value, is_called)
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,38 +42,45 @@ class SequenceValue:
 
 
 async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
-    """Every sequence of the database, read from the relation itself: catalogs hide identity sequences."""
-    found = await session.execute(
-        "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "WHERE c.relkind = 'S' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') "
-        "AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1, 2"
-    )
-    values = []
-    for schema, name in await found.fetchall():
-        row = await session.execute(
-            sql.SQL("SELECT last_value, is_called FROM {}").format(sql.Identifier(schema, name))
+    """Every sequence of the database, sorted, read from the relation itself.
+
+    information_schema.sequences hides those of identity columns, and pg_sequences does not tell is_called.
+    """
+    names = await (await session.execute(_NAMES)).fetchall()
+    values: list[SequenceValue] = []
+    for start in range(0, len(names), CHUNK):
+        each = (
+            sql.SQL("SELECT {}, {}, last_value, is_called FROM {}").format(
+                sql.Literal(schema), sql.Literal(name), sql.Identifier(schema, name)
+            )
+            for schema, name in names[start : start + CHUNK]
         )
-        read = await row.fetchone()
-        assert read is not None  # noqa: S101  a sequence has exactly one row
-        values.append(SequenceValue(schema, name, read[0], read[1]))
-    return tuple(values)
+        found = await session.execute(sql.SQL(" UNION ALL ").join(each))
+        values += [SequenceValue(*row) for row in await found.fetchall()]
+    return tuple(sorted(values))
 
 
 async def set_sequences(source: Database, target: Database, app: str) -> int:
-    """Bring every sequence of the target to the source's value; returns how many moved. Read back, then compared."""
+    """Bring every sequence of the target to the source's value; returns how many moved.
+
+    Raises PostgresError when one still differs after it was read back.
+    """
+    wanted = await _read(source, app)
     with told(target):
-        async with await connect(source, app) as theirs, await connect(target, app) as ours:
-            wanted, has = await read_sequences(theirs), set(await read_sequences(ours))
+        async with await connect(target, app) as session:
+            has = set(await read_sequences(session))
             moved = [each for each in wanted if each not in has]
-            for each in moved:
-                await ours.execute(
-                    sql.SQL("SELECT pg_catalog.setval({}::regclass, %s, %s)").format(
-                        sql.Literal(sql.Identifier(each.schema, each.name).as_string(ours))
-                    ),
-                    (each.last_value, each.is_called),
-                )
-            left = set(wanted) - set(await read_sequences(ours))
+            if moved:
+                columns = zip(*((s.schema, s.name, s.last_value, s.is_called) for s in moved), strict=True)
+                await session.execute(_SET, [list(column) for column in columns])
+            left = set(wanted) - set(await read_sequences(session))
     if left:
-        names = ", ".join(f"{each.schema}.{each.name}" for each in sorted(left))
-        raise PostgresError(f"{target.where}: these sequences do not hold the source's value: {names}")
+        names = ", ".join(plain(f"{each.schema}.{each.name}", 150) for each in sorted(left)[:10])
+        raise PostgresError(f"{target.where}: {len(left)} sequences do not hold the source's value: {names}")
     return len(moved)
+
+
+async def _read(db: Database, app: str) -> tuple[SequenceValue, ...]:
+    with told(db):
+        async with await connect(db, app) as session:
+            return await read_sequences(session)

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 
 LOOK_EVERY_S = 0.05
 
+_END = """
+SELECT pid, application_name, pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE starts_with(application_name, %s) AND application_name <> %s
+"""
+
+_CLIENTS = """
+SELECT pid, coalesce(usename, ''), datname, coalesce(host(client_addr), ''), application_name, coalesce(state, ''),
+       extract(epoch FROM clock_timestamp() - backend_start)::float8, coalesce(query, '')
+FROM pg_stat_activity
+WHERE datname = %s AND backend_type = 'client backend' AND NOT starts_with(application_name, %s)
+AND pid <> pg_backend_pid() ORDER BY pid
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Client:
@@ -40,20 +53,13 @@ async def end_sessions(db: Database, app_prefix: str, keep: str, patience_s: flo
     ended: set[str] = set()
     with told(ours):
         async with await connect(ours, keep) as session:
-            while True:
-                found = await session.execute(
-                    "SELECT pid, application_name, pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE starts_with(application_name, %s) AND application_name <> %s",
-                    (app_prefix, keep),
-                )
-                left = await found.fetchall()
-                if not left:
-                    return tuple(sorted(ended))
-                ended |= {name for _, name, _ in left}
+            while left := await (await session.execute(_END, (app_prefix, keep))).fetchall():
+                ended |= {plain(name, 100) for _, name, _ in left}
                 if asyncio.get_running_loop().time() > deadline:
                     pids = ", ".join(str(pid) for pid, _, _ in left)
-                    raise PostgresError(f"{db.where}: sessions of an earlier run do not end: pid {pids}")
+                    raise PostgresError(f"{ours.where}: sessions of an earlier run do not end: pid {pids}")
                 await asyncio.sleep(LOOK_EVERY_S)
+    return tuple(sorted(ended))
 
 
 async def clients(db: Database, app: str, but_prefix: str) -> tuple[Client, ...]:
@@ -62,24 +68,10 @@ async def clients(db: Database, app: str, but_prefix: str) -> tuple[Client, ...]
     ours = db.named(MAINTENANCE)
     with told(ours):
         async with await connect(ours, app) as session:
-            found = await session.execute(
-                "SELECT pid, usename, datname, coalesce(host(client_addr), ''), application_name, "
-                "coalesce(state, ''), coalesce(extract(epoch FROM now() - backend_start), 0)::float8, "
-                "coalesce(query, '') "
-                "FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend' "
-                "AND NOT starts_with(application_name, %s) ORDER BY pid",
-                (name, but_prefix),
-            )
-            return tuple(
-                Client(
-                    pid,
-                    plain(user, 100),
-                    plain(base, 100),
-                    addr,
-                    plain(said, 100),
-                    state,
-                    age,
-                    plain(query, 200),
-                )
-                for pid, user, base, addr, said, state, age, query in await found.fetchall()
-            )
+            rows = await (await session.execute(_CLIENTS, (name, but_prefix))).fetchall()
+    return tuple(
+        Client(
+            pid, plain(user, 100), plain(base, 100), address, plain(said, 100), state, max(age, 0.0), plain(query, 200)
+        )
+        for pid, user, base, address, said, state, age, query in rows
+    )
