@@ -121,3 +121,24 @@ def test_check_looks_at_everything_and_changes_nothing(world: World) -> None:
     assert "both servers are fit for the copy" in ended.out
     assert ended.code == 1  # nothing has been rehearsed, so the forecast is unknown, and unknown counts as no
     assert (world.plan.read_bytes(), world.state()) == before
+
+
+def test_a_hostile_table_name_is_moved_and_named_without_a_single_escape(world: World) -> None:
+    name = "[@click=app.quit()]a[/] b \x1b]0;owned\x07\x1b[31m\u202e; DROP TABLE x; -- " + "'\\n"
+    quoted = '"' + name.replace('"', '""') + '"'
+    world.prepare()
+    world.sql("old", f"CREATE TABLE {quoted} (id int PRIMARY KEY, t text); INSERT INTO {quoted} VALUES (1, 'x')")
+    change = world.lab.folder / "fault.py"
+    copy = f"switchover_copy_{world.progress().plan_id[:12]}"
+    server = f"host=127.0.0.1 port={world.lab.new.port} user=admin password={world.lab._admin} dbname={copy}"
+    statement = f"UPDATE {quoted} SET t = 'y'"
+    change.write_text(f"import psycopg\npsycopg.connect({server!r}, autocommit=True).execute({statement!r})\n")
+    ended = world.through("finish", fault=f"before:{change}:cutover/compare-final/intent")
+    change.unlink()
+    assert ended.code == 1
+    assert "[@click=app.quit()]" in ended.err
+    everything = ended.out + ended.err + world.plan.read_text() + world.command("report").out
+    assert not set(everything) & set("\x1b\x07\u202e")
+    ended = world.through("finish")
+    assert ended.code == 0, ended.err
+    assert world.sql("new", f"SELECT t FROM {quoted}") == [("x",)]
