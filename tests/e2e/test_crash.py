@@ -100,3 +100,25 @@ def test_killed_and_rolled_back_the_source_is_exactly_as_before(world: World, fa
     assert before.databases == after.databases
     assert before.dns == after.dns
     world.sql("old", "SET ROLE shop; INSERT INTO visits VALUES (now(), '/after', 1)")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "after:kill:cutover/restore-final/undo",
+        "before:kill:cutover/fence-source/undone",
+        "after:kill:cutover/maintenance-on/undo",
+        "before:kill:cutover//undone",
+    ],
+)
+def test_killed_while_it_undoes_and_rolled_back_again_the_source_is_exactly_as_before(world: World, fault: str) -> None:
+    world.prepare(old_settings=NON_DEFAULT)
+    before = world.state()
+    assert world.killed("cutover", "before:kill:cutover/compare-final/done")
+    assert world.command("rollback", "--yes", fault=fault).code == -9
+    ended = world.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    after = world.state()
+    assert (before.settings, before.rows, before.databases) == (after.settings, after.rows, after.databases)
+    assert before.dns == after.dns
+    assert not world.lab.maintenance.exists()
