@@ -34,7 +34,7 @@ def run_demo(*, auto: bool, keep: bool, wizard: Callable[[Path], int]) -> int:
     wishes = Wishes(keep=keep) if auto else Wishes(opens_in=WIZARD_OPENS_IN, window="2h", keep=keep)
     started = time.monotonic()
     try:
-        with _interrupted_by(signal.SIGTERM, signal.SIGHUP), Lab(wishes) as lab:
+        with _interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP), Lab(wishes) as lab:
             say(f"The lab is up in {time.monotonic() - started:.1f} s: {lab.folder}")
             lab.start_client()
             done = _headless(lab) if auto else _wizard(lab, wizard)
