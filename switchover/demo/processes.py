@@ -18,6 +18,7 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -85,8 +86,17 @@ class Processes:
         return code
 
     def _spawn(self, program: Program, out: int) -> subprocess.Popen[bytes]:
+        # An interrupt inside the fork's own callbacks would be lost, and one right after it would lose the child.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+        try:
+            return self._fork(program, out, before)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _fork(self, program: Program, out: int, mask: set[signal.Signals | int]) -> subprocess.Popen[bytes]:
         def die_with_lab() -> None:
             _libc.prctl(_PR_SET_PDEATHSIG, program.stop)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
         try:
             child = subprocess.Popen(
