@@ -142,3 +142,28 @@ def test_a_hostile_table_name_is_moved_and_named_without_a_single_escape(world: 
     ended = world.through("finish")
     assert ended.code == 0, ended.err
     assert world.sql("new", f"SELECT t FROM {quoted}") == [("x",)]
+
+
+def test_a_neighbour_database_whose_name_is_no_utf8_disturbs_nothing(world: World) -> None:
+    world.prepare()
+    bad = b'"bad\xff\xfe\x1b[31m"'
+    ascii_only = "CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+    for which in ("old", "new"):
+        with world.lab.connect(which, "postgres") as connection:
+            connection.autocommit = True
+            connection.execute(ascii_only)
+        with world.lab.connect(which, "bytes") as connection:
+            connection.autocommit = True
+            connection.execute(b"CREATE DATABASE " + bad)
+    try:
+        ended = world.through("finish")
+    finally:
+        for which in ("old", "new"):
+            with world.lab.connect(which, "bytes") as connection:
+                connection.autocommit = True
+                connection.execute(b"DROP DATABASE " + bad)
+            with world.lab.connect(which, "postgres") as connection:
+                connection.autocommit = True
+                connection.execute("DROP DATABASE bytes WITH (FORCE)")
+    assert ended.code == 0, ended.err
+    assert world.progress().finished
