@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
 from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.facts import client_major, client_program, server_facts
-from switchover.words import size
+from switchover.postgres.table import read_tables
+from switchover.postgres.together import all_of
+from switchover.words import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +55,12 @@ class DumpFacts:
     client: int
 
 
-def dump_argv(folder: str | Path, *, jobs: int, bin: str | None, snapshot: str | None) -> tuple[str, ...]:
+def dump_argv(
+    folder: str | Path, *, jobs: int, bin: str | None, snapshot: str | None, dbname: str | None = None
+) -> tuple[str, ...]:
     """pg_dump in directory format; where and who come from the environment."""
-    given = (f"--snapshot={snapshot}",) if snapshot else ()
+    given = [f"--snapshot={snapshot}"] if snapshot else []
+    given += [_named(dbname)] if dbname else []
     return (
         client_program("pg_dump", bin),
         "--format=directory",
@@ -66,7 +73,8 @@ def dump_argv(folder: str | Path, *, jobs: int, bin: str | None, snapshot: str |
 
 
 def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None) -> tuple[str, ...]:
-    """pg_restore straight into a database; subscriptions are left out, for they would start to pull."""
+    """pg_restore straight into a database. Subscriptions are left out: they bind the copy to its publisher's slot,
+    so that it could not be dropped any more."""
     return (
         client_program("pg_restore", bin),
         "--format=directory",
@@ -74,9 +82,14 @@ def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None)
         "--exit-on-error",
         "--no-subscriptions",
         "--verbose",
-        f"--dbname={dbname}",
+        _named(dbname),
         str(folder),
     )
+
+
+def _named(dbname: str) -> str:
+    """The database, quoted: a bare name with = in it would be read as a connection text."""
+    return "--dbname=" + make_conninfo("", dbname=dbname)
 
 
 async def hold_snapshot(db: Database, app: str) -> tuple[AsyncConnection, str]:
@@ -98,59 +111,87 @@ async def dump(
     client = await client_major(tools.bin)
     if client is None or client < facts.major:
         raise CopyFailed(f"pg_dump {client or 'is missing and'} cannot dump a server {facts.major}; set database.bin")
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    counted = _Counter(
-        on_progress, re.compile(r"dumping contents of table"), "dumped", await _table_count(source, tools.app)
-    )
+    await asyncio.to_thread(_wipe, folder)
+    total = await _table_count(source, tools.app)
+    counted = _Counter(on_progress, "dumping contents of table", "dumped", total)
+    argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot, dbname=facts.name)
     before = os.umask(0o077)
     try:
-        argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot)
         await _run(argv, source, tools, counted)
     finally:
         os.umask(before)
-    total, digest = await asyncio.to_thread(_digest, folder)
-    on_progress(f"dumped {size(total)}", 1, 1, "")
-    return DumpFacts(total, time.monotonic() - started, digest, counted.done, client)
+    written, digest = await asyncio.to_thread(_digest, folder)
+    on_progress(f"dumped {count(counted.done, 'table')}, {size(written)}", counted.done, counted.done, "tables")
+    return DumpFacts(written, time.monotonic() - started, digest, counted.done, client)
 
 
 async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: OnProgress) -> None:
     """Restore into an empty database and stop at the first error. Raises CopyFailed with the server's words."""
     name = await database_name(target, tools.app)
-    counted = _Counter(
-        on_progress, re.compile(r"finished item \d+ TABLE DATA|processing data for table"), "restored", 0
-    )
+    listed = _Counter(_quiet, " TABLE DATA ", "listed", 0)
+    await _run((client_program("pg_restore", tools.bin), "--list", str(folder)), target, tools, listed)
+    # One job says when it begins a table's data, several say when they have finished it.
+    line = "finished item" if tools.jobs > 1 else "processing data for table"
+    counted = _Counter(on_progress, line, "restored", listed.done, also="TABLE DATA" if tools.jobs > 1 else "")
     await _run(restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin), target, tools, counted)
 
 
-async def analyze(target: Database, app: str) -> None:
+async def analyze(target: Database, app: str, jobs: int = 4) -> None:
     """Gather statistics: a database without them is a slow one on the first evening."""
     with told(target):
         async with await connect(target, app) as session:
-            await session.execute("ANALYZE")
+            waiting = list(await read_tables(session))
+        waiting.sort(key=lambda table: table.bytes)
+
+        async def work() -> None:
+            async with await connect(target, app) as session:
+                while waiting:
+                    await session.execute(sql.SQL("ANALYZE {}").format(waiting.pop().identifier))
+
+        await all_of(work() for _ in range(jobs))
+        async with await connect(target, app) as session:
+            for names in await (await session.execute(_PARENTS)).fetchall():
+                await session.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*names)))
+
+
+_PARENTS = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+AND n.nspname !~ '^pg_(toast|temp)' AND (c.relkind = 'p' OR c.relispopulated)
+"""
+
+
+def _quiet(say: str, done: float, total: float, unit: str) -> None:
+    """No progress is shown."""
 
 
 class _Counter:
-    """Counts the client's verbose lines that say a table is done."""
+    """Counts the client's lines that say a table is done."""
 
-    def __init__(self, on_progress: OnProgress, line: re.Pattern[str], verb: str, total: int) -> None:
+    def __init__(self, on_progress: OnProgress, line: str, verb: str, total: int, also: str = "") -> None:
         self._on_progress = on_progress
         self._line = line
+        self._also = also
         self._verb = verb
         self._total = total
         self.done = 0
 
     def __call__(self, line: str) -> None:
-        if self._line.search(line):
+        if self._line in line and self._also in line:
             self.done += 1
-            self._on_progress(f"{self._verb} {self.done} tables", self.done, self._total, "tables")
+            self._on_progress(
+                f"{self._verb} {count(self.done, 'table')}", self.done, max(self._total, self.done), "tables"
+            )
 
 
 async def _run(argv: tuple[str, ...], db: Database, tools: Tools, on_line: Callable[[str], None]) -> None:
-    env = {**db.env(), "PGAPPNAME": tools.app}
+    # Its words are read, so they must be English; and the dump must be in the database's own encoding.
+    env = {**db.env(), "PGAPPNAME": tools.app, "LC_ALL": "C"}
+    env.pop("PGCLIENTENCODING", None)
     ended = await tools.children.run(argv, timeout_s=LONGEST_S, env=env, on_line=on_line)
     if ended.code != 0:
         words = [line for line in ended.said.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
-        said = " ".join(words[-3:]) or ended.said[-300:]
+        said = " ".join(words[-3:]) or ended.said[-300:] or "it said nothing"
         raise CopyFailed(f"{Path(argv[0]).name} ended with {ended.code}: {said}")
 
 
@@ -165,12 +206,15 @@ async def _table_count(db: Database, app: str) -> int:
             return int(row[0]) if row is not None else 0
 
 
+def _wipe(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 def _digest(folder: Path) -> tuple[int, str]:
-    """Bytes in all, and one hash over the sorted hashes of the files."""
-    total = 0
-    whole = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        total += path.stat().st_size
-        with path.open("rb") as file:
-            whole.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total, whole.hexdigest()
+    """Bytes in all, and a hash over the table of contents and the files' sizes: to read all again costs outage."""
+    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    whole = hashlib.sha256((folder / "toc.dat").read_bytes())
+    for name, number in sizes:
+        whole.update(f"{name} {number}\n".encode())
+    return sum(number for _, number in sizes), whole.hexdigest()

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from psycopg import AsyncConnection
 
 _TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname), n.nspname, c.relname, pg_relation_size(c.oid),
   ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         ORDER BY a.attname COLLATE "C"),
-  ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-        WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY array_position(i.indkey, a.attnum))
+  ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place), pg_attribute a
+        WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND a.attnum = k.attnum
+        AND k.place <= i.indnkeyatts ORDER BY a.attname COLLATE "C")
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND (c.relkind = 'r' OR c.relispopulated)
-AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover')
+AND n.nspname !~ '^pg_(toast|temp)' AND (NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.objid = c.oid
+  AND x.classid = 'pg_class'::regclass AND x.deptype = 'e')
+OR EXISTS (SELECT 1 FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
 """
+"""A table of an extension holds the extension's data, unless the extension says that it is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table or materialized view that holds rows of its own: also each partition, and a parent's own rows."""
+    """One table that holds rows of its own: also each partition, and a parent's own rows."""
 
     name: str
     schema: str
@@ -32,11 +38,16 @@ class Table:
     bytes: int
     columns: tuple[str, ...]
     key: tuple[str, ...]
-    """Columns of the primary key; empty without one."""
+    """Columns of the primary key, by name; empty without one."""
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.relation)
+
+    def only(self, columns: Collection[str]) -> Table:
+        """The same table, seen through fewer columns."""
+        key = self.key if set(self.key) <= set(columns) else ()
+        return replace(self, columns=tuple(each for each in self.columns if each in columns), key=key)
 
 
 async def read_tables(session: AsyncConnection) -> tuple[Table, ...]:
@@ -58,8 +69,13 @@ def key_text(table: Table) -> sql.Composable:
     return _row(table.key)
 
 
+def hashed(text: sql.Composable, seed: int) -> sql.Composable:
+    """The 64-bit hash of a text, by its bytes whatever its collation."""
+    return sql.SQL('hashtextextended({} COLLATE "C", {})').format(text, sql.Literal(seed))
+
+
 def _row(columns: tuple[str, ...]) -> sql.Composable:
     if not columns:
-        return sql.SQL("''")
+        return sql.SQL("''::text")
     names = sql.SQL(", ").join(sql.Identifier("r", column) for column in columns)
     return sql.SQL("ROW({})::text").format(names)

@@ -1,0 +1,222 @@
+"""The catalog queries behind a fingerprint: each gives the name of an object and one fact about it.
+
+Run with ``search_path = pg_catalog``, so that every name is qualified. Privileges are told as what was added to and
+taken from the server's own default, because that default differs between versions and NULL means it. NOT NULL
+constraints are left out: only PostgreSQL 18 lists them, the column says it. Members of extensions are the
+extension's business, and its version the server's. The schema ``switchover`` is ours.
+
+``%(ignored)s`` stands for a privilege that one side does not know, ``%(floor)s`` for the older server's version.
+"""
+
+from __future__ import annotations
+
+_ITEM = """concat(CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_get_userbyid(a.grantee) END, '=', a.privilege_type,
+  CASE WHEN a.is_grantable THEN '*' END, '/', pg_get_userbyid(a.grantor))"""
+
+
+def _acl(column: str, usual: str) -> str:
+    """What was granted beyond the usual privileges, and what of them was revoked."""
+
+    def items(acl: str) -> str:
+        return f"SELECT {_ITEM} FROM aclexplode({acl}) a WHERE a.privilege_type <> %(ignored)s"  # noqa: S608
+
+    mine, theirs = items(column), items(usual)
+    return f"""(SELECT string_agg(x.item, ' ' ORDER BY x.item COLLATE "C") FROM (
+      SELECT '+' || p.item FROM ({mine} EXCEPT {theirs}) AS p(item)
+      UNION ALL SELECT '-' || m.item FROM ({theirs} EXCEPT {mine}) AS m(item)) AS x(item)
+      WHERE {column} IS NOT NULL)"""  # noqa: S608  constants only
+
+
+def _own(catalog: str, oid: str) -> str:
+    return (
+        f"NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalog}'::regclass AND x.objid = {oid} "  # noqa: S608
+        "AND x.deptype = 'e')"
+    )
+
+
+_SCHEMA = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'"
+_RELATION = f"{_SCHEMA} AND {_own('pg_class', 'c.oid')}"
+_RELATION_USUAL = """acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, c.relowner)"""
+_DEFAULT_USUAL = """acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE d.defaclobjtype END, d.defaclrole)"""
+_JOIN = "JOIN pg_class c ON c.oid = {} JOIN pg_namespace n ON n.oid = c.relnamespace"
+_DIGEST = 'hashtextextended({}::text COLLATE "C", 1)'
+"""Options may hold passwords, so a difference must not show them."""
+
+
+def _plain(catalog: str, facts: str, where: str = "true") -> str:
+    """Objects that are known by their identity, with an owner and little else."""
+    return f"""
+        SELECT concat(i.type, ' ', i.identity), ROW({facts})::text
+        FROM {catalog} t, pg_identify_object('{catalog}'::regclass, t.oid, 0) i
+        WHERE t.oid >= 16384 AND i.schema IS DISTINCT FROM 'switchover' AND {_own(catalog, "t.oid")} AND {where}"""  # noqa: S608
+
+
+QUERIES: dict[str, str] = {
+    "database": """
+        SELECT 'encoding', pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()""",
+    "schema": f"""
+        SELECT n.nspname, ROW(CASE WHEN n.nspname = 'public' AND (n.nspowner = 10
+            OR pg_get_userbyid(n.nspowner) = 'pg_database_owner') THEN '' ELSE pg_get_userbyid(n.nspowner) END,
+          {_acl("n.nspacl", "coalesce(d.initprivs, acldefault('n', n.nspowner))")})::text
+        FROM pg_namespace n
+        LEFT JOIN pg_init_privs d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass
+        WHERE {_SCHEMA} AND {_own("pg_namespace", "n.oid")}""",  # noqa: S608
+    "relation": f"""
+        SELECT format('%I.%I', n.nspname, c.relname), ROW(c.relkind, c.relpersistence, pg_get_userbyid(c.relowner),
+          {_acl("c.relacl", _RELATION_USUAL)},
+          c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.reloptions, c.relispopulated, c.reloftype::regtype,
+          (SELECT amname FROM pg_am WHERE oid = c.relam), pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid),
+          ARRAY(SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid ORDER BY h.inhseqno),
+          (SELECT ROW(s.srvname, {_DIGEST.format("f.ftoptions")})::text FROM pg_foreign_table f
+            JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid))::text
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_RELATION}""",  # noqa: S608
+    "column": f"""
+        SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), ROW(format_type(a.atttypid, a.atttypmod),
+          a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attoptions, {_DIGEST.format("a.attfdwoptions")},
+          nullif(a.attstattarget, -1), a.attislocal, a.attinhcount,
+          (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_collation co
+            JOIN pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = a.attcollation),
+          pg_get_expr(d.adbin, d.adrelid), {_acl("a.attacl", "acldefault('c', c.relowner)")},
+          row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum))::text
+        FROM pg_attribute a {_JOIN.format("a.attrelid")}
+        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
+        AND {_RELATION}""",  # noqa: S608
+    "constraint": f"""
+        SELECT format('%I on %s', k.conname,
+            CASE WHEN k.conrelid <> 0 THEN k.conrelid::regclass::text ELSE k.contypid::regtype::text END),
+          ROW(pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable, k.condeferred)::text
+        FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+        WHERE k.contype <> 'n' AND NOT (k.contype = 'f' AND k.conparentid <> 0) AND {_SCHEMA}
+        AND {_own("pg_class", "k.conrelid")} AND {_own("pg_type", "k.contypid")}""",  # noqa: S608
+    "index": f"""
+        SELECT format('%I.%I', n.nspname, c.relname), ROW(pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready,
+          i.indisreplident, i.indisclustered,
+          ARRAY(SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid))::text
+        FROM pg_index i {_JOIN.format("i.indexrelid")} WHERE {_RELATION} AND {_own("pg_class", "i.indrelid")}""",  # noqa: S608
+    "trigger": f"""
+        SELECT format('%I on %s', t.tgname, t.tgrelid::regclass), ROW(pg_get_triggerdef(t.oid), t.tgenabled)::text
+        FROM pg_trigger t {_JOIN.format("t.tgrelid")} WHERE NOT t.tgisinternal AND {_RELATION}""",  # noqa: S608
+    "view": f"""
+        SELECT format('%I.%I', n.nspname, c.relname), pg_get_viewdef(c.oid)
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('v', 'm') AND {_RELATION}""",  # noqa: S608
+    "rule": f"""
+        SELECT format('%I on %s', r.rulename, r.ev_class::regclass), ROW(pg_get_ruledef(r.oid), r.ev_enabled)::text
+        FROM pg_rewrite r {_JOIN.format("r.ev_class")} WHERE r.rulename <> '_RETURN' AND {_RELATION}""",  # noqa: S608
+    "policy": f"""
+        SELECT format('%I on %s', p.polname, p.polrelid::regclass), ROW(p.polcmd, p.polpermissive,
+          ARRAY(SELECT CASE WHEN o = 0 THEN 'public' ELSE pg_get_userbyid(o) END FROM unnest(p.polroles) o ORDER BY 1),
+          pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))::text
+        FROM pg_policy p {_JOIN.format("p.polrelid")} WHERE {_RELATION}""",  # noqa: S608
+    "function": f"""
+        SELECT p.oid::regprocedure::text, ROW(CASE WHEN p.prokind = 'a' THEN
+            (SELECT ROW(g.aggkind, g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggtranstype::regtype, g.agginitval,
+              g.aggsortop::regoperator)::text FROM pg_aggregate g WHERE g.aggfnoid = p.oid)
+            ELSE pg_get_functiondef(p.oid) END,
+          pg_get_userbyid(p.proowner), {_acl("p.proacl", "acldefault('f', p.proowner)")})::text
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE {_SCHEMA} AND {_own("pg_proc", "p.oid")}""",  # noqa: S608
+    "type": f"""
+        SELECT format('%I.%I', n.nspname, t.typname), ROW(t.typtype, pg_get_userbyid(t.typowner),
+          {_acl("t.typacl", "acldefault('T', t.typowner)")}, t.typnotnull, t.typdefault,
+          CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
+          CASE WHEN t.typtype = 'b' THEN t.typinput END,
+          ARRAY(SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
+          (SELECT ROW(g.rngsubtype::regtype, g.rngcollation, g.rngcanonical, g.rngsubdiff)::text
+            FROM pg_range g WHERE g.rngtypid = t.oid))::text
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
+        WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A') OR c.relkind = 'c')
+        AND {_SCHEMA} AND {_own("pg_type", "t.oid")}""",  # noqa: S608
+    "sequence": f"""
+        SELECT format('%I.%I', n.nspname, c.relname), ROW(s.seqtypid::regtype, s.seqstart, s.seqincrement,
+          s.seqmax, s.seqmin, s.seqcache, s.seqcycle, (SELECT format('%s.%I', d.refobjid::regclass, a.attname)
+            FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass
+            AND d.refclassid = 'pg_class'::regclass LIMIT 1))::text
+        FROM pg_sequence s {_JOIN.format("s.seqrelid")} WHERE {_RELATION}""",  # noqa: S608
+    "extension": "SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace",
+    "event trigger": f"""
+        SELECT t.evtname, ROW(t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags,
+          pg_get_userbyid(t.evtowner))::text
+        FROM pg_event_trigger t WHERE {_own("pg_event_trigger", "t.oid")}""",  # noqa: S608
+    "publication": """
+        SELECT p.pubname, ROW(pg_get_userbyid(p.pubowner), p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete,
+          p.pubtruncate, p.pubviaroot, ARRAY(SELECT concat_ws(' ', format('%I.%I', t.schemaname, t.tablename),
+              CASE WHEN %(floor)s >= 150000 THEN concat_ws(' ', to_jsonb(t) ->> 'attnames', to_jsonb(t) ->> 'rowfilter')
+              END) FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname <> 'switchover'
+            ORDER BY 1))::text
+        FROM pg_publication p""",
+    "default privileges": f"""
+        SELECT concat_ws(' ', pg_get_userbyid(d.defaclrole), d.defaclobjtype,
+            (SELECT nspname FROM pg_namespace WHERE oid = d.defaclnamespace)),
+          {_acl("d.defaclacl", _DEFAULT_USUAL)}
+        FROM pg_default_acl d""",  # noqa: S608
+    "comment": """
+        SELECT concat(i.type, ' ', i.identity), d.description
+        FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
+        WHERE (d.objoid >= 16384 OR (d.classoid = 'pg_namespace'::regclass AND i.identity = 'public'
+          AND d.description <> 'standard public schema'))
+        AND i.schema IS DISTINCT FROM 'switchover' AND i.identity !~ '^switchover\\.'
+        AND d.classoid <> 'pg_extension'::regclass
+        AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = d.classoid AND x.objid = d.objoid
+          AND x.deptype = 'e')
+        AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE d.classoid = 'pg_constraint'::regclass
+          AND k.oid = d.objoid AND k.contype = 'n')""",
+    "security label": """
+        SELECT concat(i.type, ' ', i.identity, ' by ', l.provider), l.label
+        FROM pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
+        WHERE i.schema IS DISTINCT FROM 'switchover'""",
+    "statistics": f"""
+        SELECT format('%I.%I', n.nspname, s.stxname), ROW(pg_get_statisticsobjdef(s.oid),
+          pg_get_userbyid(s.stxowner))::text
+        FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE {_SCHEMA}""",  # noqa: S608
+    "operator": _plain("pg_operator", "t.oprcode, pg_get_userbyid(t.oprowner)"),
+    "operator class": _plain("pg_opclass", "t.opcdefault, pg_get_userbyid(t.opcowner)"),
+    "operator family": _plain(
+        "pg_opfamily",
+        "pg_get_userbyid(t.opfowner), (SELECT count(*) FROM pg_amop m WHERE m.amopfamily = t.oid), "
+        "(SELECT count(*) FROM pg_amproc m WHERE m.amprocfamily = t.oid)",
+    ),
+    "cast": _plain("pg_cast", "t.castfunc::regprocedure, t.castcontext, t.castmethod"),
+    "collation": _plain(
+        "pg_collation",
+        "t.collprovider, t.collisdeterministic, t.collcollate, t.collctype, "
+        "coalesce(to_jsonb(t) ->> 'colllocale', to_jsonb(t) ->> 'colliculocale'), pg_get_userbyid(t.collowner)",
+    ),
+    "conversion": _plain("pg_conversion", "t.conproc, t.condefault, pg_get_userbyid(t.conowner)"),
+    "text search configuration": _plain(
+        "pg_ts_config",
+        "pg_get_userbyid(t.cfgowner), ARRAY(SELECT ROW(m.maptokentype, m.mapseqno, m.mapdict::regdictionary)::text "
+        "FROM pg_ts_config_map m WHERE m.mapcfg = t.oid ORDER BY m.maptokentype, m.mapseqno)",
+    ),
+    "text search dictionary": _plain("pg_ts_dict", "pg_get_userbyid(t.dictowner), t.dictinitoption"),
+    "foreign data wrapper": _plain(
+        "pg_foreign_data_wrapper",
+        f"pg_get_userbyid(t.fdwowner), t.fdwhandler::regproc, {_DIGEST.format('t.fdwoptions')}",
+    ),
+    "foreign server": _plain(
+        "pg_foreign_server", f"pg_get_userbyid(t.srvowner), t.srvtype, t.srvversion, {_DIGEST.format('t.srvoptions')}"
+    ),
+    "user mapping": f"""
+        SELECT concat(m.usename, ' on ', m.srvname), ROW({_DIGEST.format("m.umoptions")})::text
+        FROM pg_user_mappings m""",  # noqa: S608
+    "language": _plain("pg_language", "pg_get_userbyid(t.lanowner), t.lanpltrusted"),
+    "transform": _plain("pg_transform", "t.trffromsql, t.trftosql"),
+}
+
+LARGE_OBJECTS = """
+SELECT count(*), sum(hashtextextended(ROW(m.oid, pg_get_userbyid(m.lomowner), ARRAY(
+  SELECT a::text FROM unnest(m.lomacl) a ORDER BY 1))::text COLLATE "C", 1)::numeric)
+FROM pg_largeobject_metadata m"""
+
+SUPERUSER_LARGE_OBJECTS = """
+SELECT sum(hashtextextended(ROW(o.loid, part, lo_get(o.loid, part * 1048576, 1048576))::text COLLATE "C", 1)::numeric)
+FROM (SELECT loid, max(pageno::int8 * 2048 + length(data)) AS size FROM pg_largeobject GROUP BY loid) o,
+generate_series(0, (o.size - 1) / 1048576) AS part"""
+"""By bytes, a megabyte at a time: the pages of a sparse object are filled by a restore."""
+
+SMALL_OBJECTS = """
+SELECT sum(hashtextextended(ROW(m.oid, lo_get(m.oid))::text COLLATE "C", 1)::numeric) FROM pg_largeobject_metadata m"""
+"""Each read whole, as its owner may."""
