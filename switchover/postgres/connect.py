@@ -131,7 +131,7 @@ async def connect(db: Database, app: str) -> AsyncConnection:
 
 @contextmanager
 def told(db: Database) -> Iterator[None]:
-    """Turn psycopg's errors into ours: cleaned, without the password, and without the original to leak it."""
+    """Turn psycopg's errors into ours: cleaned, without the password; no traceback shows the original."""
     try:
         yield
     except psycopg.Error as error:
@@ -139,7 +139,7 @@ def told(db: Database) -> Iterator[None]:
         lost = _is_lost(error)
     else:
         return
-    raise (Unreachable if lost else Refused)(says)
+    raise (Unreachable if lost else Refused)(says) from None
 
 
 async def database_name(db: Database, app: str) -> str:

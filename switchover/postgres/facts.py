@@ -103,7 +103,7 @@ async def server_facts(db: Database, app: str) -> ServerFacts:
         async with await connect(db, app) as session:
             row = await (await session.execute(_FACTS)).fetchone()
             assert row is not None  # noqa: S101  one database, one role
-            return ServerFacts(*row, system=await _system(session))
+            return ServerFacts(*(*row, await _system(session)))
 
 
 async def _system(session: AsyncConnection) -> str | None:
