@@ -39,16 +39,20 @@ LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0 WHERE 
 """
 
 _END = """
-SELECT pid, backend_start::text, who, CASE WHEN may THEN pg_terminate_backend(pid) END FROM (
-  SELECT a.pid, a.backend_start, coalesce(a.usename, '') || ' ' || a.application_name AS who,
+SELECT pid, coalesce(backend_start::text, ''), who, CASE WHEN may THEN pg_terminate_backend(pid) END FROM (
+  SELECT a.pid, a.backend_start, trim(coalesce(a.usename, '') || ' ' || a.application_name) AS who,
          me.rolsuper OR (NOT coalesce(r.rolsuper, true) AND (pg_has_role(a.usesysid, 'USAGE')
                          OR pg_has_role('pg_signal_backend', 'USAGE'))) AS may
   FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
-  WHERE me.rolname = current_user AND a.datname = %s AND a.backend_type = 'client backend'
+  WHERE me.rolname = current_user AND a.datname = %s AND a.usesysid IS NOT NULL
+  AND coalesce(a.backend_type, 'client backend') = 'client backend'
+  AND a.pid NOT IN (SELECT pid FROM pg_stat_replication)
   AND a.pid <> pg_backend_pid() AND NOT starts_with(a.application_name, %s)
 ) AS c
 """
-"""Ends every client whom we may end: replication and autovacuum stay, and so do sessions of ours."""
+"""Ends every client whom we may end: replication and autovacuum stay, and so do sessions of ours.
+
+A role without pg_read_all_stats is not told the backend_type of others' sessions."""
 
 _OVERRIDES = """
 SELECT r.rolname, e.value FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
@@ -274,7 +278,7 @@ async def _end_clients(
         if done is None:
             stubborn.append(f"pid {pid} {plain(who, 100)} could not be ended: only a superuser may")
         else:
-            ended.add(((pid, since), plain(who, 100).strip()))
+            ended.add(((pid, since), plain(who, 100)))
     return ended, stubborn
 
 

@@ -22,11 +22,13 @@ WHERE starts_with(application_name, %s) AND application_name <> %s
 
 _CLIENTS = """
 SELECT pid, coalesce(usename, ''), datname, coalesce(host(client_addr), ''), application_name, coalesce(state, ''),
-       extract(epoch FROM clock_timestamp() - backend_start)::float8, coalesce(query, '')
+       coalesce(extract(epoch FROM clock_timestamp() - backend_start), 0)::float8, coalesce(query, '')
 FROM pg_stat_activity
-WHERE datname = %s AND backend_type = 'client backend' AND NOT starts_with(application_name, %s)
+WHERE datname = %s AND usesysid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'
+AND pid NOT IN (SELECT pid FROM pg_stat_replication) AND NOT starts_with(application_name, %s)
 AND pid <> pg_backend_pid() ORDER BY pid
 """
+"""A role without pg_read_all_stats is not told backend_type, address, state and query of others' sessions."""
 
 
 @dataclass(frozen=True, slots=True)

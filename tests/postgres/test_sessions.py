@@ -68,3 +68,13 @@ async def test_clients_are_users_and_not_us(pair: Pair) -> None:
     assert (found.address, found.state, found.query) == ("127.0.0.1", "idle", "SELECT 'busy'")
     assert "\x1b" not in found.application_name
     assert found.age_s >= 0
+
+
+async def test_a_role_that_may_see_little_still_sees_that_others_are_there(pair: Pair) -> None:
+    role = pair.source.role(f"small_{pair.tag}")
+    small = Database.parse(pair.source.cluster.conninfo(pair.source.name, role))
+    replication = f"{pair.source.cluster.conninfo(pair.source.name)} replication=database"
+    with named(pair, pair.source.name, "shop") as shop, psycopg.connect(replication, autocommit=True):
+        pid = shop.info.backend_pid
+        (found,) = await clients(small, APP, PREFIX)
+    assert (found.pid, found.user, found.application_name) == (pid, "postgres", "shop")
