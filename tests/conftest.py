@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs that tests start, also where a shell in the background had it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
