@@ -104,11 +104,13 @@ class PlanScreen(Screen[None]):
     def _follow(self) -> None:
         """The selection goes along when the step it was on is done."""
         step = self.view.progress.next if self.view.progress else None
-        if step is not None:
+        if step is not None and self.query("#rail"):
             self.query_one(OptionList).highlighted = [info.name for info in STEPS].index(step)
 
     def redraw(self) -> None:
-        """Draw everything anew from the view."""
+        """Draw everything anew from the view; a screen that is being taken down is left alone."""
+        if not self.query("#rail"):
+            return
         now = self.app.now()
         ascii_only = self.app.ascii_only
         self._show("head", draw.head(self.view, now, self.size.width))
