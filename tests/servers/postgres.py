@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from switchover.demo.lab import free_port
 
@@ -152,7 +153,7 @@ class Cluster:
         self.start()
 
     def conninfo(self, dbname: str = "postgres", user: str = ADMIN) -> str:
-        return f"host=127.0.0.1 port={self.port} dbname='{dbname}' user={user}"
+        return make_conninfo(host="127.0.0.1", port=self.port, dbname=dbname, user=user)
 
     def connect(
         self, dbname: str = "postgres", user: str = ADMIN, **params: str
