@@ -129,7 +129,7 @@ def test_a_client_program_goes_where_our_sessions_go(service: Side, monkeypatch:
     if how == "inherited":
         monkeypatch.setenv("PGSERVICE", "shop")
     db = Database.parse("" if how == "inherited" else "service=shop")
-    argv = [service.cluster.bin / "psql", "-XAtc", "SELECT current_database()"]
+    argv = [str(service.cluster.bin / "psql"), "-XAtc", "SELECT current_database()"]
     for each, name in ((db, service.name), (db.named("postgres"), "postgres")):
         said = subprocess.run(argv, env=each.env(), capture_output=True, text=True, check=True)
         assert said.stdout.strip() == name
