@@ -1,0 +1,190 @@
+"""What a comparison may say: the same only when all was seen, and the exact rows that were written since."""
+
+from __future__ import annotations
+
+import pytest
+
+from switchover.postgres.compare import TableChange, Verdict, changes, compare
+from switchover.postgres.connect import Database, connect
+from switchover.postgres.errors import Refused, Unreachable
+from switchover.postgres.rowdiff import EXAMPLES
+from tests.postgres.conftest import APP, Pair, silent
+
+FOREIGN = (
+    "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing OPTIONS (token 's3cret'); "
+    "CREATE FOREIGN TABLE away (x int) SERVER far"
+)
+
+ALIKE = {
+    "granted and revoked to the default": "GRANT INSERT ON t TO pg_monitor; REVOKE INSERT ON t FROM pg_monitor",
+    "the same grants in another order": "GRANT SELECT ON t TO pg_read_all_data; GRANT SELECT ON t TO pg_monitor",
+    "the owner's default, written out": "GRANT ALL ON t TO CURRENT_USER",
+    "a sparse object's holes, filled": "SELECT lo_put(7, 0, decode(repeat('00', 9000), 'hex'))",
+    "a materialized view's own time": "REFRESH MATERIALIZED VIEW at",
+    "a column dropped and gone": "ALTER TABLE t ADD gone int; ALTER TABLE t DROP gone",
+}
+BASE = (
+    "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT g, 'v' || g FROM generate_series(1, 500) g; "
+    "GRANT SELECT ON t TO pg_monitor; GRANT SELECT ON t TO pg_read_all_data; "
+    "CREATE MATERIALIZED VIEW at AS SELECT clock_timestamp() AS made; SELECT lo_put(lo_create(7), 9000, '\\xff')"
+)
+DIFFERENT = {
+    "a default privilege": "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO pg_monitor",
+    "a revoked default": "REVOKE TRUNCATE ON t FROM CURRENT_USER",
+    "a grant option": "GRANT SELECT ON t TO pg_monitor WITH GRANT OPTION",
+    "a large object's owner": "ALTER LARGE OBJECT 7 OWNER TO pg_monitor",
+    "a function's comment": "COMMENT ON FUNCTION f() IS 'other'",
+    "a domain's check beside another's": "ALTER DOMAIN d2 DROP CONSTRAINT c; "
+    "ALTER DOMAIN d2 ADD CONSTRAINT c CHECK (VALUE > 2)",
+    "a parent": "ALTER TABLE child NO INHERIT parent",
+    "a publication's tables": "ALTER PUBLICATION p SET TABLE t, child",
+    "an aggregate": "DROP AGGREGATE agg(int); CREATE AGGREGATE agg(int) (sfunc = int4mul, stype = int, initcond = '0')",
+    "a rule": "ALTER TABLE child DISABLE RULE r",
+    "a statistics target": "ALTER TABLE t ALTER v SET STATISTICS 7",
+    "a column's storage": "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
+    "a text search mapping": "ALTER TEXT SEARCH CONFIGURATION ts DROP MAPPING FOR url",
+    "an operator": "DROP OPERATOR === (int, int)",
+    "a cast": "DROP CAST (e AS int)",
+    "a collation": "DROP COLLATION coll",
+    "a schema's owner": "ALTER SCHEMA s OWNER TO pg_monitor",
+    "the privileges of public": "GRANT CREATE ON SCHEMA public TO PUBLIC",
+    "a server's options": "ALTER SERVER far OPTIONS (SET token 'other')",
+}
+OBJECTS = (
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; COMMENT ON FUNCTION f() IS 'one'; "
+    "CREATE DOMAIN d1 AS int CONSTRAINT c CHECK (VALUE > 0); CREATE DOMAIN d2 AS int CONSTRAINT c CHECK (VALUE > 1); "
+    "CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent); CREATE PUBLICATION p FOR TABLE t; "
+    "CREATE AGGREGATE agg(int) (sfunc = int4pl, stype = int, initcond = '0'); "
+    "CREATE RULE r AS ON DELETE TO child DO INSTEAD NOTHING; CREATE TEXT SEARCH CONFIGURATION ts (COPY = simple); "
+    "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq); CREATE TYPE e AS ENUM ('x'); "
+    "CREATE FUNCTION e2i(e) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE CAST (e AS int) WITH FUNCTION e2i(e); "
+    "CREATE COLLATION coll (provider = libc, locale = 'C'); CREATE SCHEMA s; "
+    "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER far FOREIGN DATA WRAPPER nothing OPTIONS (token 's3cret')"
+)
+
+
+@pytest.fixture
+def alike(pair: Pair) -> Pair:
+    pair.both(BASE)
+    return pair
+
+
+async def said(pair: Pair, **how: object) -> tuple[Verdict, str]:
+    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent, **how)  # type: ignore[arg-type]
+    return found.verdict, "; ".join(found.differences)
+
+
+@pytest.mark.parametrize("change", ALIKE)
+async def test_what_two_versions_only_word_otherwise_is_the_same(alike: Pair, change: str) -> None:
+    for statement in ALIKE[change].split("; "):
+        alike.target.run(statement)
+    if "order" in change:
+        alike.target.run("REVOKE SELECT ON t FROM pg_monitor; GRANT SELECT ON t TO pg_monitor")
+    assert await said(alike) == (Verdict.SAME, "")
+
+
+@pytest.mark.parametrize("change", DIFFERENT)
+async def test_no_kind_of_object_is_overlooked(alike: Pair, change: str) -> None:
+    alike.both(OBJECTS)
+    alike.target.run(DIFFERENT[change])
+    verdict, differences = await said(alike)
+    assert verdict is Verdict.DIFFERS
+    assert "s3cret" not in differences
+
+
+async def test_the_rows_of_a_foreign_table_were_not_seen(pair: Pair) -> None:
+    pair.both(FOREIGN)
+    assert await said(pair) == (Verdict.INCOMPLETE, "foreign table public.away: its rows were not looked at")
+    assert await said(pair, not_data=("public.away",)) == (Verdict.SAME, "")
+
+
+async def test_members_of_an_extension_are_its_own_business(pair: Pair) -> None:
+    pair.both("CREATE EXTENSION vector; CREATE TABLE v (e vector(2)); INSERT INTO v VALUES ('[1,2]')")
+    pair.target.run("CREATE OR REPLACE FUNCTION vector_dims(vector) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+    assert await said(pair) == (Verdict.SAME, "")
+
+
+async def test_keys_of_rows_that_differ_are_shown_but_not_all_of_many(alike: Pair) -> None:
+    alike.target.run("UPDATE t SET v = 'x'; DELETE FROM t WHERE id = 1")
+    _, differences = await said(alike)
+    assert "table public.t: 500 rows on the source, 499 rows on the target" in differences
+    assert "missing (1)" in differences
+    assert differences.count("(") == EXAMPLES
+
+
+async def test_a_table_of_other_columns_is_told_by_its_columns(alike: Pair) -> None:
+    alike.target.run("ALTER TABLE t ADD more int")
+    verdict, differences = await said(alike)
+    assert verdict is Verdict.DIFFERS
+    assert "column public.t.more is only on the target" in differences
+    assert "table public.t: other columns, so its rows were not compared" in differences
+
+
+async def test_sequences_can_be_left_out_while_the_source_is_in_use(alike: Pair) -> None:
+    alike.both("CREATE SEQUENCE s")
+    alike.source.run("SELECT nextval('s')")
+    assert await said(alike) == (
+        Verdict.DIFFERS,
+        "sequence public.s stands at 1, not used on the target, 1, used on the source",
+    )
+    assert await said(alike, sequences=False) == (Verdict.SAME, "")
+
+
+async def test_another_encoding_is_never_the_same(pair: Pair) -> None:
+    name = f"latin_{pair.tag}"
+    pair.source.cluster.run(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'")
+    found = await compare(pair.source.db.named(name), pair.target.db, APP, on_progress=silent)
+    assert found.verdict is Verdict.DIFFERS
+
+
+async def test_every_write_since_is_counted_also_new_tables_and_large_objects(alike: Pair) -> None:
+    alike.both(
+        "CREATE TABLE loose (x int); INSERT INTO loose SELECT 1 FROM generate_series(1, 3); CREATE TABLE old (x int)"
+    )
+    alike.source.run("INSERT INTO old VALUES (1), (2)")
+    alike.target.run(
+        "INSERT INTO t SELECT g, 'new' FROM generate_series(501, 520) g; UPDATE t SET v = 'u' WHERE id <= 7; "
+        "DELETE FROM t WHERE id BETWEEN 100 AND 104; INSERT INTO loose VALUES (1), (2); DROP TABLE old; "
+        "CREATE TABLE fresh AS SELECT 1; ALTER TABLE t ADD more int; SELECT lo_from_bytea(8, 'x'); "
+        "SELECT lo_put(7, 0, 'y'); REFRESH MATERIALIZED VIEW at"
+    )
+    assert await changes(alike.source.db, alike.target.db, APP) == (
+        TableChange("large objects", 1, 1, 0, exact=True),
+        TableChange("public.fresh", 1, 0, 0, exact=True),
+        TableChange("public.loose", 2, 0, 0, exact=False),
+        TableChange("public.old", 0, 0, 2, exact=True),
+        TableChange("public.t", 20, 7, 5, exact=True),
+    )
+
+
+async def test_nothing_written_is_no_change(alike: Pair) -> None:
+    alike.target.run("UPDATE t SET v = v; CLUSTER t USING t_pkey")
+    assert await changes(alike.source.db, alike.target.db, APP) == ()
+
+
+async def test_changes_are_seen_through_the_fences_own_settings(alike: Pair) -> None:
+    for side in (alike.source, alike.target):
+        side.cluster.run(f'ALTER DATABASE "{side.name}" SET default_transaction_read_only = on')
+        side.cluster.run(f'ALTER DATABASE "{side.name}" CONNECTION LIMIT 0')
+    assert await changes(alike.source.db, alike.target.db, APP) == ()
+
+
+async def test_an_error_names_the_side_it_came_from(alike: Pair) -> None:
+    away = Database.parse("host=127.0.0.1 port=1 dbname=x user=x")
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1/x"):
+        await compare(alike.source.db, away, APP, on_progress=silent)
+    role = alike.source.role(f"blind_{alike.tag}")
+    blind = Database.parse(alike.source.cluster.conninfo(alike.source.name, role))
+    with pytest.raises(Refused, match=f"{alike.source.name}: permission denied"):
+        await compare(blind, alike.target.db, APP, on_progress=silent)
+
+
+async def test_a_comparison_leaves_no_session_behind(alike: Pair) -> None:
+    await compare(alike.source.db, alike.target.db, APP, on_progress=silent)
+    async with await connect(alike.source.db.named("postgres"), "watcher") as session:
+        while True:
+            row = await (
+                await session.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = %s", (APP,))
+            ).fetchone()
+            if row == (0,):
+                break
