@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from switchover.postgres.connect import connect, told
+from switchover.postgres.left_behind import Finding as Finding
+from switchover.postgres.left_behind import left_behind
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -43,16 +45,6 @@ class ServerFacts:
     @property
     def major(self) -> int:
         return self.version_num // 10000
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found, what shows it, and what mends it."""
-
-    id: str
-    severity: Literal["block", "warn", "info"]
-    evidence: str
-    fix: str = ""
 
 
 _FACTS = """
@@ -150,7 +142,7 @@ async def preflight(source: Database, target: Database, app: str, *, bin: str | 
         if await _is_pooled(db, app):
             says = f"the {side} is reached through a transaction pooler: sessions are not ours alone"
             found.append(Finding(f"{side}-pooler", "block", says, "give the server's own address"))
-    return tuple(found)
+    return (*found, *await left_behind(source, target, app))
 
 
 def _versions(ours: ServerFacts, theirs: ServerFacts) -> list[Finding]:

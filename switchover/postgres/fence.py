@@ -9,6 +9,7 @@ first, a superuser the second; the locks nobody can
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,8 @@ class FenceBefore:
 
     limit: int
     settings: tuple[str, ...] | None
-    """The database-wide row of pg_db_role_setting; None when there is none."""
+    """The database-wide row of pg_db_role_setting; None when there is none. Of every value but ours a hash only:
+    applications keep keys in settings of their own, and this goes into the journal."""
 
     @classmethod
     def from_json(cls, data: dict[str, Json]) -> FenceBefore:
@@ -252,7 +254,12 @@ async def _read(session: AsyncConnection, name: str) -> FenceBefore:
     row = await (await session.execute(_BEFORE, (name,))).fetchone()
     if row is None:
         raise Refused(f"there is no database {plain(name, 100)} on the server any more")
-    return FenceBefore(row[0], tuple(row[1]) if row[1] is not None else None)
+    return FenceBefore(row[0], tuple(_veiled(each) for each in row[1]) if row[1] is not None else None)
+
+
+def _veiled(setting: str) -> str:
+    name, _, value = setting.partition("=")
+    return setting if name == READ_ONLY else f"{name}=#{hashlib.sha256(value.encode()).hexdigest()[:16]}"
 
 
 async def _refuse_prepared(session: AsyncConnection, name: str) -> None:

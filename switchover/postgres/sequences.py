@@ -9,6 +9,7 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
+from switchover.postgres.together import both
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ class SequenceValue:
     name: str
     last_value: int
     is_called: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceMoved:
+    """A sequence that stands elsewhere on the target than on the source."""
+
+    name: str
+    source: int
+    target: int
 
 
 async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
@@ -78,6 +88,17 @@ async def set_sequences(source: Database, target: Database, app: str) -> int:
         names = ", ".join(plain(f"{each.schema}.{each.name}", 150) for each in sorted(left)[:10])
         raise PostgresError(f"{target.where}: {len(left)} sequences do not hold the source's value: {names}")
     return len(moved)
+
+
+async def moved_sequences(source: Database, target: Database, app: str) -> tuple[SequenceMoved, ...]:
+    """The sequences that stand elsewhere on the target: what was drawn from them there, or never copied."""
+    ours, theirs = await both(_read(source, app), _read(target, app))
+    was = {(each.schema, each.name): each for each in ours}
+    return tuple(
+        SequenceMoved(plain(f"{each.schema}.{each.name}", 200), before.last_value, each.last_value)
+        for each in theirs
+        if (before := was.get((each.schema, each.name))) is not None and before != each
+    )
 
 
 async def _read(db: Database, app: str) -> tuple[SequenceValue, ...]:

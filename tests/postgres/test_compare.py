@@ -8,6 +8,7 @@ from switchover.postgres.compare import TableChange, Verdict, changes, compare
 from switchover.postgres.connect import Database, connect
 from switchover.postgres.errors import Refused, Unreachable
 from switchover.postgres.rowdiff import EXAMPLES
+from switchover.postgres.sequences import SequenceMoved, moved_sequences
 from tests.postgres.conftest import APP, Pair, silent
 
 FOREIGN = (
@@ -188,3 +189,9 @@ async def test_a_comparison_leaves_no_session_behind(alike: Pair) -> None:
             ).fetchone()
             if row == (0,):
                 break
+
+
+async def test_sequences_drawn_from_since_are_listed(alike: Pair) -> None:
+    alike.both("CREATE SEQUENCE still; CREATE SEQUENCE drawn")
+    alike.target.run("SELECT nextval('drawn') FROM generate_series(1, 5)")
+    assert await moved_sequences(alike.source.db, alike.target.db, APP) == (SequenceMoved("public.drawn", 1, 5),)

@@ -124,3 +124,35 @@ async def test_the_mark_moves_with_every_write_and_with_nothing_else(pair: Pair)
         assert await write_mark(session) == first
         pair.source.run("INSERT INTO t VALUES (1)")
         assert await write_mark(session) != first
+
+
+async def test_what_a_dump_leaves_behind_is_said_without_its_values(pair: Pair) -> None:
+    pair.source.cluster.run(f"ALTER DATABASE {pair.source.name} SET app.key = 'canary'")
+    pair.both(
+        "CREATE FOREIGN DATA WRAPPER f; CREATE SERVER s FOREIGN DATA WRAPPER f; CREATE FOREIGN TABLE a () SERVER s"
+    )
+    pair.source.run("CREATE SUBSCRIPTION sub CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)")
+    try:
+        findings = await found(pair)
+    finally:
+        pair.source.run("ALTER SUBSCRIPTION sub SET (slot_name = NONE)")
+        pair.source.run("DROP SUBSCRIPTION sub")
+    assert {each.id: each.severity for each in findings.values()} == {
+        "versions": "info",
+        "settings": "warn",
+        "subscriptions": "warn",
+        "foreign-tables": "warn",
+    }
+    assert findings["settings"].evidence.endswith("does not have: app.key")
+
+
+async def test_a_target_from_which_others_are_renamed_is_refused(pair: Pair) -> None:
+    findings = await preflight(pair.source.db, pair.target.db.named("postgres"), APP, bin=None)
+    assert "target-name" in {each.id for each in findings if each.severity == "block"}
+
+
+async def test_another_sort_order_is_said(pair: Pair) -> None:
+    name = f"sorted_{pair.tag}"
+    pair.source.cluster.run(f"CREATE DATABASE {name} TEMPLATE template0 LOCALE 'C'")
+    findings = await preflight(pair.source.db.named(name), pair.target.db, APP, bin=None)
+    assert "locale" in {each.id for each in findings if each.severity == "warn"}
