@@ -39,7 +39,6 @@ class Context:
     run_id: str
     children: Children = field(default_factory=Children)
     fence: Fence = field(default_factory=Fence)
-    target_fence: Fence = field(default_factory=Fence)
     snapshot: AsyncConnection | None = None
     """The session that holds the rehearsal's exported snapshot, as long as this run holds it."""
     snapshot_name: str | None = None

@@ -11,6 +11,7 @@ from switchover.plan.progress import Passed
 from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import changes, compare
 from switchover.postgres.connect import connect
+from switchover.postgres.guard import read_fact
 from switchover.postgres.scratch import close_database, open_database, swap_back, swap_in, which
 from switchover.postgres.sequences import read_sequences, set_sequences
 from switchover.steps.copying import in_words
@@ -63,9 +64,16 @@ def open_action(context: Context, copying: Copying) -> Action:
         place = await which(target, copy, aside, context.app)
         if place == "mixed":
             return Seen.unknown(f"the names {copy}, {aside} and the target's do not fit together")
-        return Seen.done(place=place) if place == "swapped" else Seen.todo(place=place)
+        if place != "swapped":
+            return Seen.todo(place=place)
+        # An undo that was cut short after it had looked leaves the target closed.
+        closed = await read_fact(target, context.app, "closed") is not None
+        return Seen.todo(place=place, closed=True) if closed else Seen.done(place=place)
 
     async def apply(live: Live) -> Facts:
+        if await copying.opened():
+            await open_database(target, context.app)
+            return {"opened": "again"}
         if await mark_now(context) != source_mark(context):
             live.log("something ran on the source's server since the fence: comparing once more")
             again = await compare(context.source, copying.target, context.app, on_progress=live.progress)

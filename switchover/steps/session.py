@@ -115,9 +115,10 @@ async def _session(
         )
         live.open()
         with _signals() as stop, _heartbeat(live):
-            yield context, Runner(loaded.spec, writer, live, stop, yes, EXPECTED)
-            await context.fence.release()
-            await context.target_fence.release()
+            try:
+                yield context, Runner(loaded.spec, writer, live, stop, yes, EXPECTED)
+            finally:
+                await context.fence.release()
     finally:
         live.close()
         lock.release()
