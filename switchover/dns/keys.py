@@ -1,4 +1,4 @@
-"""TSIG keys read from the files that BIND and Knot tools write. A secret never enters an error or a repr.
+"""TSIG keys read from the files that BIND and Knot tools write, and tokens of APIs. A secret never enters an error or a repr.
 
 KeyUnreadable is the one error here: it names the file, what is wrong with it, and what helps.
 """
@@ -74,6 +74,14 @@ def read_key(path: Path, name: str | None = None) -> TsigKey:
         if key.name == wanted:
             return key
     raise KeyUnreadable(f"{path} holds no key {wanted}; it holds {', '.join(key.name for key in keys)}")
+
+
+def read_token(path: Path) -> Secret:
+    """Read an API's token, alone in a file; raises KeyUnreadable, also for a file that others may read."""
+    token = _read(path).strip()
+    if not token or not token.isascii() or any(char.isspace() for char in token):
+        raise KeyUnreadable(f"{path} should hold the API's token and nothing else: one line, without spaces")
+    return Secret(token.encode())
 
 
 def _read(path: Path) -> str:

@@ -146,20 +146,40 @@ class DatabaseSpec(_Table):
         return self
 
 
+ProviderKind = Literal["manual", "rfc2136", "powerdns", "cloudflare", "route53", "digitalocean", "command", "lexicon"]
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "rfc2136": ("server", "key_file"),
+    "powerdns": ("server", "key_file"),
+    "cloudflare": ("key_file",),
+    "digitalocean": ("key_file",),
+    "command": ("command",),
+    "lexicon": ("service",),
+}
+
+
 class ProviderSpec(_Table):
     """Who changes the records."""
 
-    kind: Literal["manual", "rfc2136"] = "manual"
-    server: str | None = Field(None, description="primary that takes the updates: host, ip or ip:port")
+    kind: ProviderKind = "manual"
+    server: str | None = Field(
+        None, description="rfc2136: primary that takes the updates, host, ip or ip:port; powerdns: URL of the API"
+    )
     key_file: Annotated[str, AfterValidator(_key_path)] | None = Field(
-        None, description="TSIG key in BIND's or Knot's format, 0600, relative to the plan"
+        None, description="TSIG key in BIND's or Knot's format, or the API's token alone; 0600, relative to the plan"
     )
     zone: Host | None = Field(None, description="the zone, where discovery must not decide")
+    service: str | None = Field(
+        None, description="lexicon: the name of its provider; manual: who hosts the zone, so that its limits are known"
+    )
+    command: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None, description="command: the program and its arguments; gets the change as JSON on stdin"
+    )
 
     @model_validator(mode="after")
     def _complete(self) -> ProviderSpec:
-        if self.kind == "rfc2136" and not (self.server and self.key_file):
-            raise ValueError('kind "rfc2136" needs server and key_file')
+        needs = _NEEDS.get(self.kind, ())
+        if not all(getattr(self, key) for key in needs):
+            raise ValueError(f'kind "{self.kind}" needs {" and ".join(needs)}')
         return self
 
 

@@ -120,17 +120,52 @@ class Provider(Protocol):
 
 
 def make_provider(spec: ProviderSpec, folder: Path, zone: str, port: int, resolver: Endpoint | None = None) -> Provider:
-    """The provider the plan names; ``zone`` as discovered, key files in ``folder``. Raises ChangeRefused."""
-    from switchover.dns.keys import KeyUnreadable, read_key
-    from switchover.dns.providers.manual import Manual
-    from switchover.dns.providers.rfc2136 import Rfc2136
+    """The provider the plan names; ``zone`` as discovered, key files in ``folder``. Raises ChangeRefused.
 
-    if spec.kind == "manual":
-        return Manual(port, resolver)
-    if not spec.server or not spec.key_file:
-        raise ChangeRefused("dns.provider of kind rfc2136 needs server and key_file")
+    Each kind is imported only where it is used: no plan pays for another's library.
+    """
+    from switchover.dns.keys import KeyUnreadable
+
     try:
-        key = read_key(folder / spec.key_file)
+        return _make(spec, folder, spec.zone or zone, port, resolver)
     except KeyUnreadable as error:
         raise ChangeRefused(str(error)) from None
-    return Rfc2136(server=spec.server, zone=spec.zone or zone, key=key, port=port)
+
+
+def _make(spec: ProviderSpec, folder: Path, zone: str, port: int, resolver: Endpoint | None) -> Provider:
+    from switchover.dns.keys import read_key, read_token
+
+    key_file, server = folder / (spec.key_file or ""), spec.server or ""
+    match spec.kind:
+        case "manual":
+            from switchover.dns.providers.manual import Manual
+
+            return Manual(port, resolver)
+        case "rfc2136":
+            from switchover.dns.providers.rfc2136 import Rfc2136
+
+            return Rfc2136(server=server, zone=zone, key=read_key(key_file), port=port)
+        case "powerdns":
+            from switchover.dns.providers.powerdns import PowerDns
+
+            return PowerDns(url=server, zone=zone, token=read_token(key_file))
+        case "cloudflare":
+            from switchover.dns.providers.cloudflare import Cloudflare
+
+            return Cloudflare(zone=zone, token=read_token(key_file))
+        case "digitalocean":
+            from switchover.dns.providers.digitalocean import DigitalOcean
+
+            return DigitalOcean(zone=zone, token=read_token(key_file))
+        case "route53":
+            from switchover.dns.providers.route53 import Route53
+
+            return Route53(zone=zone)
+        case "command":
+            from switchover.dns.providers.command import Command
+
+            return Command(command=spec.command or (), zone=zone, folder=folder)
+        case "lexicon":
+            from switchover.dns.providers.lexicon import Lexicon
+
+            return Lexicon(service=spec.service or "", zone=zone)
