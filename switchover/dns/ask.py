@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import dns.asyncbackend
 import dns.asyncquery
@@ -13,11 +13,9 @@ import dns.exception
 import dns.inet
 import dns.message
 
-from switchover.dns.message import Answer, Question, State, clean_name, understand
+from switchover.dns.message import Answer, Endpoint, Question, State, Way, clean_name
+from switchover.dns.reply import understand
 from switchover.words import plain
-
-if TYPE_CHECKING:
-    from switchover.dns.message import Endpoint
 
 _NO_ROUTE = frozenset(
     {
@@ -41,45 +39,71 @@ async def ask(  # noqa: PLR0913  a question, and how to ask it
     timeout_s: float = 1.0,
     tries: int = 3,
     dnssec: bool = False,
+    subnet: str = "",
 ) -> Answer:
-    """Ask over UDP, over TCP if the reply is cut; try ``n`` waits ``n * timeout_s``, each from a new port.
+    """Ask over UDP, over TCP if the reply is cut or none comes; or over TLS or HTTPS, as the endpoint says.
 
-    Raises BadName for a text that is no name; anything the network does becomes the answer's state.
+    Try ``n`` waits ``n * timeout_s``, each from a new port. Raises BadName for a text that is no name; anything
+    the network does becomes the answer's state.
     """
-    question = Question(endpoint, clean_name(name), rdtype.upper(), recursion)
-    answer = await _try(question, timeout_s, dnssec)
+    question = Question(endpoint, clean_name(name), rdtype.upper(), recursion, dnssec, subnet)
+    answer = await _try(question, timeout_s)
     for attempt in range(2, tries + 1):
         if answer.state is not State.TIMEOUT:
-            break
-        answer = await _try(question, timeout_s * attempt, dnssec)
+            return answer
+        answer = await _try(question, timeout_s * attempt)
+    if answer.state is State.TIMEOUT and endpoint.way is Way.DNS:
+        # Some networks drop UDP and let TCP through; a server that answers there is not silent.
+        by_tcp = await _try(question, timeout_s, tcp=True)
+        answer = answer if by_tcp.state in (State.TIMEOUT, State.BROKEN) else by_tcp
     return answer
 
 
-async def _try(question: Question, timeout_s: float, dnssec: bool) -> Answer:
-    query = question.message(dnssec=dnssec)
-    way = "UDP"
+async def _try(question: Question, timeout_s: float, *, tcp: bool = False) -> Answer:
+    way = "TCP" if tcp else {Way.DNS: "UDP", Way.TLS: "TLS", Way.HTTPS: "HTTPS"}[question.endpoint.way]
+    age = 0
     try:
-        try:
-            reply = await _udp(question.endpoint, query, timeout_s)
-        except dns.message.Truncated:
-            way = "TCP"
-            endpoint = question.endpoint
-            reply = await dns.asyncquery.tcp(query, endpoint.ip, timeout=2 * timeout_s, port=endpoint.port)
-    except dns.exception.Timeout:
+        match question.endpoint.way:
+            case Way.TLS:
+                from switchover.dns.private import over_tls
+
+                reply = await over_tls(question, 2 * timeout_s)
+            case Way.HTTPS:
+                from switchover.dns.private import over_https
+
+                reply, age = await over_https(question, 2 * timeout_s)
+            case Way.DNS:
+                reply, way = await _plain(question, timeout_s, tcp=tcp)
+    except (dns.exception.Timeout, TimeoutError):
         return _nothing(question, State.TIMEOUT, f"no reply over {way} within {timeout_s:g} s")
     except ConnectionRefusedError:
-        return _nothing(
-            question,
-            State.BROKEN,
-            f"{way} port {question.endpoint.port} is closed: no name server runs there",
-        )
+        port = question.endpoint.port
+        return _nothing(question, State.BROKEN, f"{way} port {port} is closed: no name server runs there")
     except OSError as error:
         state = State.NO_ROUTE if error.errno in _NO_ROUTE else State.BROKEN
-        says = "no route from this machine" if state is State.NO_ROUTE else "network error"
+        says = "no route from this machine" if state is State.NO_ROUTE else f"network error over {way}"
         return _nothing(question, state, f"{says} ({plain(error.strerror or str(error), 100)})")
     except (dns.exception.DNSException, EOFError, ValueError) as error:
         return _nothing(question, State.BROKEN, f"unreadable reply over {way} ({type(error).__name__})")
-    return understand(question, reply, datetime.now(UTC))
+    answer = understand(question, reply, datetime.now(UTC))
+    return replace(answer, ttl=max(0, answer.ttl - age)) if age and answer.ttl is not None else answer
+
+
+async def _plain(question: Question, timeout_s: float, *, tcp: bool) -> tuple[dns.message.Message, str]:
+    """The reply, and over what it came."""
+    query, there = question.message(), question.endpoint
+    if not tcp:
+        try:
+            return await _udp(there, query, timeout_s), "UDP"
+        except dns.message.Truncated:
+            pass
+    try:
+        return await dns.asyncquery.tcp(query, there.ip, timeout=2 * timeout_s, port=there.port), "TCP"
+    except dns.exception.Timeout as error:
+        if tcp:
+            raise
+        # The reply over UDP was cut, so there is a server; it is not silent but unreadable.
+        raise EOFError from error
 
 
 async def _udp(endpoint: Endpoint, query: dns.message.Message, timeout_s: float) -> dns.message.Message:

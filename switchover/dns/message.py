@@ -1,4 +1,4 @@
-"""What is asked of a DNS server and what it answered: models, and the reading of a reply.
+"""What is asked of a DNS server and what it answered.
 
 Names are written as people do, lower case and without the last dot (``example.com``, root is ``.``);
 values are rdata in presentation form, sorted.
@@ -34,31 +34,73 @@ class BadName(ValueError):
     """The text is no domain name; the message says why."""
 
 
+class Way(StrEnum):
+    """How a server is spoken to."""
+
+    DNS = "dns"  # UDP, and TCP where that does not do
+    TLS = "tls"  # RFC 7858
+    HTTPS = "https"  # RFC 8484
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """An address and a port; text form ``ip``, ``ip:port`` or ``[ip6]:port``."""
+    """A server to ask; text form ``ip``, ``ip:port``, ``[ip6]:port``, ``tls://ip#name`` or ``https://host/path``."""
 
     ip: str
+    """For HTTPS the host, which may be a name."""
     port: int = 53
+    way: Way = Way.DNS
+    detail: str = ""
+    """For TLS the name on the certificate, empty: the address; for HTTPS the path of the URL."""
 
     @classmethod
     def parse(cls, text: str, port: int = 53) -> Endpoint:
         """Read the text form; ``port`` is taken where the text names none. Raises ValueError."""
-        host = text.strip()
-        if host.startswith("["):
-            host, _, rest = host[1:].partition("]")
-            port = int(rest.removeprefix(":")) if rest else port
-        elif host.count(":") == 1:
-            host, _, rest = host.partition(":")
-            port = int(rest)
-        if not 0 < port < 65536:
-            raise ValueError(f"port {port} is not between 1 and 65535")
-        return cls(str(ipaddress.ip_address(host)), port)
+        scheme, found, rest = text.strip().partition("://")
+        if not found:
+            host, port = _host_and_port(scheme, port)
+            return cls(_address(host), port)
+        match scheme:
+            case "tls":
+                at, _, name = rest.partition("#")
+                host, port = _host_and_port(at, 853)
+                return cls(_address(host), port, Way.TLS, clean_name(name) if name else "")
+            case "https":
+                at, _, path = rest.partition("/")
+                host, port = _host_and_port(at, 443)
+                return cls(host if ":" in host else clean_name(host), port, Way.HTTPS, f"/{path}")
+        raise ValueError(f"{text!r} is neither an address, nor tls://address#name, nor https://host/path")
 
     def __str__(self) -> str:
-        if self.port == 53:
-            return self.ip
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        match self.way:
+            case Way.DNS:
+                return self.ip if self.port == 53 else f"{host}:{self.port}"
+            case Way.TLS:
+                return (
+                    f"tls://{host}"
+                    + (f":{self.port}" if self.port != 853 else "")
+                    + f"#{self.detail}" * bool(self.detail)
+                )
+            case Way.HTTPS:
+                return f"https://{host}" + (f":{self.port}" if self.port != 443 else "") + self.detail
+
+
+def _host_and_port(text: str, port: int) -> tuple[str, int]:
+    host = text
+    if host.startswith("["):
+        host, _, rest = host[1:].partition("]")
+        port = int(rest.removeprefix(":")) if rest else port
+    elif host.count(":") == 1:
+        host, _, rest = host.partition(":")
+        port = int(rest)
+    if not 0 < port < 65536:
+        raise ValueError(f"port {port} is not between 1 and 65535")
+    return host, port
+
+
+def _address(host: str) -> str:
+    return str(ipaddress.ip_address(host))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +166,16 @@ class Delegation:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """The RRSIG that covers a record (RFC 4034 section 3); validators keep the record no longer than it holds."""
+
+    inception: datetime
+    expiration: datetime
+    labels: int
+    """Fewer than the name has: a wildcard answered (RFC 4035 section 5.3.4)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One question to one server."""
 
@@ -131,16 +183,23 @@ class Question:
     name: str
     rdtype: str
     recursion: bool = False
+    dnssec: bool = False
+    subnet: str = ""
+    """Ask as if from this network (``ip/bits``, RFC 7871); empty: no word of it."""
 
-    def message(self, *, dnssec: bool = False) -> dns.message.QueryMessage:
+    def message(self) -> dns.message.QueryMessage:
         """Build the query: EDNS with NSID (RFC 5001), so that the site that answers tells its name."""
+        options: list[dns.edns.Option] = [dns.edns.GenericOption(dns.edns.OptionType.NSID, b"")]
+        if self.subnet:
+            ip, _, bits = self.subnet.partition("/")
+            options.append(dns.edns.ECSOption(ip, int(bits)))
         return dns.message.make_query(
             dns.name.from_text(self.name),
             self.rdtype,
             use_edns=0,
             payload=PAYLOAD,
-            want_dnssec=dnssec,
-            options=[dns.edns.GenericOption(dns.edns.OptionType.NSID, b"")],
+            want_dnssec=self.dnssec,
+            options=options,
             flags=dns.flags.RD if self.recursion else 0,
         )
 
@@ -158,12 +217,16 @@ class Answer:
     rcode: str = ""
     aa: bool = False
     ra: bool = False
+    ad: bool = False
+    """Whether a resolver says that it has validated the signatures."""
     ttl: int | None = None
     """Of the values; of "no such record" for NODATA and NXDOMAIN, where the reply tells it."""
     values: tuple[str, ...] = ()
     chain: tuple[Alias, ...] = ()
     soa: Soa | None = None
     delegation: Delegation | None = None
+    signature: Signature | None = None
+    """Of the values; only where DNSSEC was asked for."""
     nsid: str = ""
     ede: tuple[str, ...] = ()
     """Extended errors (RFC 8914), each as ``code text``."""
@@ -210,115 +273,3 @@ def parent_of(name: str) -> str | None:
 def is_within(name: str, zone: str) -> bool:
     """Whether the name is the zone's apex or below it."""
     return dns.name.from_text(name).is_subdomain(dns.name.from_text(zone))
-
-
-def understand(question: Question, reply: dns.message.Message, at: datetime) -> Answer:
-    """Read a reply."""
-    chain, found = _follow(question, reply)
-    soa = _soa(question, reply, chain)
-    aa, ra = bool(reply.flags & dns.flags.AA), bool(reply.flags & dns.flags.RA)
-    here = question.recursion or not chain  # without recursion only what stands at the name itself counts
-    state, detail = _state(question, reply, bool(found and here))
-    if state is State.NODATA and chain and not question.recursion:
-        detail = f"a CNAME to {chain[0].target}"
-    ttl = found.ttl if found and here else soa.negative_ttl if soa and state in FIRM else None
-    return Answer(
-        endpoint=question.endpoint,
-        name=question.name,
-        rdtype=question.rdtype,
-        at=at,
-        state=state,
-        rcode=dns.rcode.to_text(reply.rcode()),
-        aa=aa,
-        ra=ra,
-        ttl=ttl,
-        values=tuple(sorted(plain(rdata.to_text()) for rdata in found)) if found and here else (),
-        chain=chain,
-        soa=soa,
-        delegation=_delegation(question, reply) if not aa and not found else None,
-        nsid=_nsid(reply),
-        ede=tuple(_ede(option) for option in reply.extended_errors()),
-        detail=detail,
-    )
-
-
-def _state(question: Question, reply: dns.message.Message, found: bool) -> tuple[State, str]:
-    aa, ra = reply.flags & dns.flags.AA, reply.flags & dns.flags.RA
-    rcode = reply.rcode()
-    match rcode:
-        case dns.rcode.SERVFAIL:
-            return State.SERVFAIL, "SERVFAIL: the server could not answer"
-        case dns.rcode.REFUSED if not question.recursion and ra:
-            return State.REFUSED, "REFUSED, by a recursive resolver: this is not the authoritative server"
-        case dns.rcode.REFUSED:
-            return State.REFUSED, "REFUSED: the server does not answer this question"
-        case dns.rcode.NOERROR | dns.rcode.NXDOMAIN:
-            pass
-        case _:
-            return State.BROKEN, f"error {dns.rcode.to_text(rcode)}"
-    if not question.recursion and not aa:
-        if ra:
-            return (
-                State.CACHE,
-                "answered from a cache (AA=0, RA=1): something between here and the server answers for it",
-            )
-        return State.LAME, "not authoritative for the name (AA=0)"
-    if question.recursion and not aa and not ra and not found:
-        return State.LAME, "not a recursive resolver (RA=0)"
-    if rcode == dns.rcode.NXDOMAIN:
-        return State.NXDOMAIN, ""
-    return (State.OK, "") if found else (State.NODATA, "")
-
-
-def _follow(question: Question, reply: dns.message.Message) -> tuple[tuple[Alias, ...], dns.rrset.RRset | None]:
-    """Follow the CNAMEs in the answer section to the record asked for."""
-    wanted = dns.rdatatype.from_text(question.rdtype)
-    name = dns.name.from_text(question.name)
-    by_key = {(rrset.name, rrset.rdtype): rrset for rrset in reply.answer}
-    chain: list[Alias] = []
-    while (rrset := by_key.get((name, wanted))) is None and len(chain) < 16:
-        alias = by_key.get((name, dns.rdatatype.CNAME))
-        if alias is None:
-            break
-        target = alias[0].target
-        chain.append(Alias(clean_name(name), clean_name(target), alias.ttl))
-        name = target
-    return tuple(chain), rrset
-
-
-def _soa(question: Question, reply: dns.message.Message, chain: tuple[Alias, ...]) -> Soa | None:
-    """The SOA of the zone that holds the name (behind its CNAMEs), wherever in the reply it stands."""
-    end = chain[-1].target if chain else question.name
-    for rrset in (*reply.answer, *reply.authority):
-        if rrset.rdtype == dns.rdatatype.SOA and is_within(end, clean_name(rrset.name)):
-            rdata: dns.rdtypes.ANY.SOA.SOA = rrset[0]
-            return Soa(clean_name(rrset.name), clean_name(rdata.mname), rdata.serial, min(rrset.ttl, rdata.minimum))
-    return None
-
-
-def _delegation(question: Question, reply: dns.message.Message) -> Delegation | None:
-    for rrset in (*reply.authority, *reply.answer):
-        if rrset.rdtype == dns.rdatatype.NS and is_within(question.name, clean_name(rrset.name)):
-            servers = tuple(sorted(clean_name(rdata.target) for rdata in rrset))
-            glue = tuple(
-                sorted(
-                    (clean_name(extra.name), rdata.address)
-                    for extra in reply.additional
-                    if extra.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA) and clean_name(extra.name) in servers
-                    for rdata in extra
-                )
-            )
-            return Delegation(clean_name(rrset.name), servers, glue)
-    return None
-
-
-def _nsid(reply: dns.message.Message) -> str:
-    for option in reply.options:
-        if option.otype == dns.edns.OptionType.NSID:
-            raw = option.to_wire() or b""
-            return plain(raw.decode(), 200) if raw.isascii() and raw.decode().isprintable() else raw.hex()[:200]
-    return ""
-
-
-def _ede(option: dns.edns.EDEOption) -> str:
-    return plain(f"{int(option.code)} {option.text or ''}", 300).strip()

@@ -24,7 +24,7 @@ import dns.rcode
 import dns.tsig
 import dns.update
 
-from switchover.dns.message import FIRM, Endpoint, Question, Rrset, State, understand
+from switchover.dns.message import FIRM, Endpoint, Question, Rrset, State
 from switchover.dns.providers import (
     Capabilities,
     Change,
@@ -33,6 +33,7 @@ from switchover.dns.providers import (
     ChangeUnknown,
     Unreachable,
 )
+from switchover.dns.reply import understand
 from switchover.words import plain
 
 if TYPE_CHECKING:
