@@ -1,63 +1,90 @@
-"""``dns``: who decides about a name, what each address serves, and when caches have forgotten."""
+"""``dns``: who decides about a name, what each address serves, what caches hold, when they have forgotten."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+import random
+import sys
 from typing import TYPE_CHECKING
 
 from switchover.cli import say
-from switchover.words import glyph, instant
+from switchover.cli.trouble import WrongUse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from switchover.dns.authority import Authority
-    from switchover.dns.message import Answer
+    from switchover.dns.survey import Survey, Surveyor
+
+QUICK, QUICK_S, SLOW_S = 24, 5.0, 60.0
+"""So many rounds 5 s apart, while things may be moving, then one a minute."""
 
 
 def dns(options: argparse.Namespace) -> int:
-    """Print the authority and every address's answer; 1 when they do not agree."""
-    authority, answers = asyncio.run(_ask(options))
-    values = {answer.values for answer in answers if answer.values}
-    ttl = max((answer.ttl for answer in answers if answer.ttl is not None), default=0)
-    agree = len(values) == 1 and all(answer.values for answer in answers)
-    from switchover.dns.propagation import safe_instant
-
-    until = safe_instant(datetime.now(UTC), ttl)
-    if options.json:
-        from switchover.steps.dns_change import servers_fact
-
-        say(
-            json.dumps(
-                {
-                    "name": authority.qname,
-                    "owner": authority.owner,
-                    "zone": authority.zone,
-                    "servers": servers_fact(authority, answers),
-                    "problems": list(authority.problems),
-                    "agree": agree,
-                    "safe_if_changed_now": until.isoformat(),
-                },
-                indent=2,
-            )
-        )
-        return 0 if agree else 1
-    say(f"{authority.qname}: owner {authority.owner}, zone {authority.zone}, primary {authority.primary}")
-    for answer in answers:
-        mark = glyph("done") if answer.values else glyph("failed")
-        say(f"  {mark} {authority.hosts.get(answer.endpoint, '')} {answer.endpoint}: {answer}")
-    for problem in authority.problems:
-        say(f"  {glyph('warn')} {problem}")
-    say(f"if it were changed everywhere now, caches may keep the old answer until {instant(until)}")
-    return 0 if agree else 1
+    """Print what is seen of each name; 0 when every server agrees and nothing stands in the way of a change."""
+    surveyors = _surveyors(options)
+    return asyncio.run(_watch(surveyors, options) if options.watch is not None else _once(surveyors, options))
 
 
-async def _ask(options: argparse.Namespace) -> tuple[Authority, tuple[Answer, ...]]:
-    from switchover.dns.authority import find_authority, observe
+async def _once(surveyors: Sequence[Surveyor], options: argparse.Namespace) -> int:
+    surveys = await asyncio.gather(*(surveyor.look() for surveyor in surveyors))
+    _show(surveys, options)
+    return 0 if all(_good(survey, options) for survey in surveys) else 1
+
+
+async def _watch(surveyors: Sequence[Surveyor], options: argparse.Namespace) -> int:
+    """Look again and again, until interrupted."""
+    number = 0
+    while True:
+        surveys = await asyncio.gather(*(surveyor.look() for surveyor in surveyors))
+        if sys.stdout.isatty() and not options.json:
+            say("\x1b[H\x1b[2J\x1b[3J")
+        _show(surveys, options)
+        number += 1
+        pause = options.watch or (QUICK_S if number < QUICK else SLOW_S)
+        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  so that watchers do not keep step
+
+
+def _good(survey: Survey, options: argparse.Namespace) -> bool:
+    from switchover.dns.finding import standing
+
+    accept = survey.wanted.accept if survey.wanted is not None else ()
+    return survey.agree and not survey.weaker and not standing(survey.findings, accept)
+
+
+def _show(surveys: Sequence[Survey], options: argparse.Namespace) -> None:
+    from switchover.dns.survey import to_json
+
+    for survey in surveys:
+        if options.json:
+            say(json.dumps(to_json(survey), indent=None if options.watch is not None else 2))
+        else:
+            from switchover.cli.dns_text import text
+
+            say(text(to_json(survey)))
+
+
+def _surveyors(options: argparse.Namespace) -> list[Surveyor]:
+    if options.plan is not None:
+        return _planned(options.plan, options.names)
+    if not options.names:
+        raise WrongUse("name at least one name, or a plan with --plan")
     from switchover.dns.message import Endpoint
+    from switchover.dns.resolvers import named
+    from switchover.dns.survey import Surveyor
 
-    resolver = Endpoint.parse(options.at) if options.at else None
-    authority = await find_authority(options.name, resolver=resolver, port=options.port)
-    return authority, await observe(authority)
+    try:
+        at = Endpoint.parse(options.at) if options.at else None
+    except ValueError as error:
+        raise WrongUse(f"--at {options.at}: {error}") from None
+    # Whoever names a resolver means that one: nobody else is asked.
+    resolvers = named((options.at,) if options.at else None)
+    return [Surveyor(name, resolver=at, port=options.port, resolvers=resolvers) for name in options.names]
+
+
+def _planned(path: Path, names: Sequence[str]) -> list[Surveyor]:
+    from switchover.steps.survey import planned_surveyors
+
+    return planned_surveyors(path, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ import dns.exception
 import dns.resolver
 
 from switchover.dns.ask import ask
+from switchover.dns.finding import Finding, Severity
 from switchover.dns.message import (
     FIRM,
     Alias,
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 Source = Literal["parent", "child", "both"]
+
+UNPROVEN = ("silent", "lame", "cached", "no-route", "differs")
+"""Ids of findings about one server; accepting one sets the server's addresses aside."""
+
+_IPV6_EVERYWHERE = tuple(Endpoint(ip) for ip in ("2001:7fd::1", "2001:500:9f::42", "2001:503:c27::2:30"))
+"""Three root servers: if none answers over IPv6, the trouble is here."""
 
 
 class NoAuthority(Exception):
@@ -60,7 +68,13 @@ class Authority:
     """Servers that the zone lists and its parent does not."""
     child_missing: tuple[str, ...]
     """Servers that the parent lists and the zone does not; resolvers ask them all the same."""
-    problems: tuple[str, ...]
+    problems: tuple[Finding, ...]
+    signed: bool = False
+    """Whether the parent vouches for the zone's signatures (a DS record): then every answer must be signed."""
+    ipv6_dead: bool = False
+    """Whether nothing at all could be reached over IPv6: silence of such an address says nothing about it."""
+    waived: tuple[Endpoint, ...] = ()
+    """Addresses that the operator has accepted as unproven."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -87,6 +101,16 @@ async def find_authority(name: str, *, resolver: Endpoint | None, port: int = 53
     return await search.find(qname)
 
 
+def waive(authority: Authority, accept: Iterable[str]) -> Authority:
+    """The authority with the addresses set aside that the plan accepts as unproven.
+
+    An entry such as ``silent ns3.example.com`` or ``lame 192.0.2.3`` accepts every address of that server, or the one.
+    """
+    subjects = {entry.partition(" ")[2] for entry in accept if entry.partition(" ")[0] in UNPROVEN}
+    waived = tuple(end for end in authority.endpoints if {end.ip, str(end), authority.hosts[end]} & subjects)
+    return replace(authority, waived=waived)
+
+
 async def observe(authority: Authority, rdtype: str = "A") -> tuple[Answer, ...]:
     """Ask every address for the owner's record and the zone's serial, all at once, without recursion."""
     return tuple(await asyncio.gather(*(observe_one(end, authority, rdtype) for end in authority.endpoints)))
@@ -96,14 +120,25 @@ async def observe_one(endpoint: Endpoint, authority: Authority, rdtype: str = "A
     """Ask one address for the owner's record, and for the SOA to go with it."""
     answer, soa = await asyncio.gather(
         # Two tries: a round is one of many, and must not take longer than the pause to the next.
-        ask(endpoint, authority.owner, rdtype, tries=2),
+        ask(endpoint, authority.owner, rdtype, tries=2, dnssec=authority.signed),
         ask(endpoint, authority.zone, "SOA", tries=2),
     )
-    return _with_soa(answer, soa.soa if soa.state is State.OK else None)
+    if answer.soa is None and soa.state is State.OK:
+        answer = replace(answer, soa=soa.soa)
+    if authority.ipv6_dead and ":" in endpoint.ip and answer.state is State.TIMEOUT:
+        return replace(answer, state=State.NO_ROUTE, detail="no IPv6 from this machine: nothing answers over it")
+    unproved = "" if not authority.signed or answer.state is not State.OK else unsound(answer)
+    return replace(answer, state=State.BOGUS, detail=f"{answer}, {unproved}") if unproved else answer
 
 
-def _with_soa(answer: Answer, soa: Soa | None) -> Answer:
-    return replace(answer, soa=answer.soa or soa)
+def unsound(answer: Answer) -> str:
+    """Why a validating resolver would refuse the answer, as far as dates tell; empty when it would not."""
+    signature = answer.signature
+    if signature is None:
+        return "without a signature, in a signed zone: resolvers that validate refuse it"
+    if not signature.inception <= answer.at <= signature.expiration:
+        return f"with a signature that holds from {signature.inception} to {signature.expiration}, not now"
+    return ""
 
 
 @dataclass(slots=True)
@@ -112,7 +147,11 @@ class _Search:
 
     resolvers: Sequence[Endpoint]
     port: int
-    problems: list[str] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    ipv6_dead: bool = False
+
+    def _tell(self, id: str, severity: Severity, evidence: str, fix: str, subject: str = "") -> None:
+        self.problems.append(Finding(id, severity, evidence, fix, subject))
 
     async def find(self, qname: str) -> Authority:
         first = await self._firm(qname, "A")
@@ -121,13 +160,14 @@ class _Search:
             raise NoAuthority(f"{qname} does not exist: {first.endpoint} answers NXDOMAIN{held}")
         owner = first.chain[-1].target if first.chain else qname
         if first.state is State.NODATA:
-            self.problems.append(f"{owner} has no A record, says {first.endpoint}")
+            self._tell("no-a", "error", f"{owner} has no A record, says {first.endpoint}", "See that the name is right")
         soa = await self._zone_of(owner)
         delegation = await self._parent_view(soa.zone)
         servers, listed = await self._servers(soa.zone, delegation)
         if not servers:
             raise NoAuthority(f"no address found for any name server of {soa.zone} ({', '.join(listed)})")
         parent = set(delegation.servers) if delegation is not None else None
+        ds = await self._resolve(soa.zone, "DS") if soa.zone != "." else None
         return Authority(
             qname=qname,
             chain=first.chain,
@@ -138,6 +178,8 @@ class _Search:
             parent_missing=tuple(sorted(listed - parent)) if parent is not None else (),
             child_missing=tuple(sorted(parent - listed)) if parent is not None else (),
             problems=tuple(self.problems),
+            signed=ds is not None and ds.state is State.OK,
+            ipv6_dead=self.ipv6_dead,
         )
 
     async def _resolve(self, name: str, rdtype: str) -> Answer:
@@ -174,23 +216,25 @@ class _Search:
         if above is None:
             return None
         told = f"the parent's list of servers for {zone} is not known"
+        look = f"Look at it by hand: dig +norecurse NS {zone} @ a server of {above}"
         try:
             parent = await self._zone_of(above)
             hosts = (await self._firm(parent.zone, "NS")).values
         except NoAuthority as error:
-            self.problems.append(f"{told}: {error}")
+            self._tell("parent-unknown", "warn", f"{told}: {error}", look)
             return None
-        found = await self._addresses([clean_name(host) for host in hosts[:4]])
+        found = await self._lookup([clean_name(host) for host in hosts[:4]])
         endpoints = [Endpoint(ip, self.port) for _, ip in found][:6]
         answers = await asyncio.gather(*(ask(end, zone, "NS", tries=2) for end in endpoints))
         for answer in answers:
             if answer.delegation is not None and answer.delegation.zone == zone:
                 return answer.delegation
         if any(answer.state is State.OK for answer in answers):
-            self.problems.append(f"{told}: the parent's servers serve the zone itself too, and answer for it")
+            says = "the parent's servers serve the zone itself too, and answer for it"
+            self._tell("parent-unknown", "info", f"{told}: {says}", "Nothing: they are the zone's own servers")
         else:
             said = "; ".join(f"{answer.endpoint}: {answer}" for answer in answers) or "no address found for them"
-            self.problems.append(f"{told}: {said}")
+            self._tell("parent-unknown", "warn", f"{told}: {said}", look)
         return None
 
     async def _servers(self, zone: str, delegation: Delegation | None) -> tuple[tuple[ServerAddress, ...], set[str]]:
@@ -203,6 +247,7 @@ class _Search:
         listed = own or resolved
         found |= set(await self._addresses(listed - resolved - parent))
         self._compare_glue(glue, found)
+        self._compare_lists(zone, parent if delegation is not None else None, listed)
         servers = tuple(
             ServerAddress(host, Endpoint(ip, self.port), _source(host, parent, listed))
             for host, ip in sorted(found | glue)
@@ -214,36 +259,84 @@ class _Search:
         answers = await asyncio.gather(*(ask(end, zone, "NS") for end in endpoints))
         lists = {answer.endpoint: answer.values for answer in answers if answer.state is State.OK}
         if len(set(lists.values())) > 1:
-            self.problems.append(
-                f"the servers of {zone} do not agree on who serves it: "
-                + "; ".join(f"{end}: {', '.join(values)}" for end, values in lists.items())
+            said = "; ".join(f"{end}: {', '.join(values)}" for end, values in lists.items())
+            self._tell(
+                "servers-disagree",
+                "warn",
+                f"the servers of {zone} do not agree on who serves it: {said}",
+                "All that any of them names are watched; mend the NS records of the zone",
             )
         if not lists:
-            self.problems.append(
-                f"no server of {zone} answered for its own list of servers: "
-                + "; ".join(f"{answer.endpoint}: {answer}" for answer in answers)
+            said = "; ".join(f"{answer.endpoint}: {answer}" for answer in answers)
+            self._tell(
+                "servers-unknown",
+                "error",
+                f"no server of {zone} answered for its own list of servers: {said}",
+                "See that port 53 is open from here, or run this from another network",
             )
+        self.ipv6_dead = await self._nothing_over_ipv6(answers)
         return {clean_name(host) for values in lists.values() for host in values}
+
+    async def _nothing_over_ipv6(self, answers: Sequence[Answer]) -> bool:
+        """Whether IPv6 leads nowhere from here: a default route into the void looks like dead servers."""
+        six = [answer for answer in answers if ":" in answer.endpoint.ip]
+        if not six or any(answer.state is not State.TIMEOUT for answer in six):
+            return False
+        if not any(ipaddress.ip_address(answer.endpoint.ip).is_global for answer in six):
+            return False
+        tries = await asyncio.gather(*(ask(root, ".", "SOA", tries=2) for root in _IPV6_EVERYWHERE))
+        return all(answer.state not in FIRM for answer in tries)
 
     async def _addresses(self, hosts: Iterable[str]) -> list[tuple[str, str]]:
         """(host, address) for every A and AAAA; a host without any, or not looked up, is a problem told."""
         names = sorted(hosts)
-        answers = await asyncio.gather(*(self._resolve(host, kind) for host in names for kind in ("A", "AAAA")))
-        found: list[tuple[str, str]] = []
-        for host, a, aaaa in zip(names, answers[::2], answers[1::2], strict=True):
-            for answer in (a, aaaa):
-                if answer.state not in FIRM:
-                    self.problems.append(f"name server {host}: its {answer.rdtype} could not be looked up: {answer}")
-            ips = (*a.values, *aaaa.values)
-            if not ips and a.state in FIRM and aaaa.state in FIRM:
-                self.problems.append(f"name server {host} has no address ({a})")
-            found.extend((host, ip) for ip in ips)
+        found = await self._lookup(names)
+        for host in sorted(set(names) - {host for host, _ in found} - {each.subject for each in self.problems}):
+            self._tell(
+                "server-without-address",
+                "warn",
+                f"name server {host} has no address",
+                "Nobody can ask it; take it out of the NS records, or give it an address",
+                host,
+            )
         return found
+
+    async def _lookup(self, names: Sequence[str]) -> list[tuple[str, str]]:
+        answers = await asyncio.gather(*(self._resolve(host, kind) for host in names for kind in ("A", "AAAA")))
+        for answer in answers:
+            if answer.state not in FIRM:
+                self._tell(
+                    "server-lookup",
+                    "error",
+                    f"name server {answer.name}: its {answer.rdtype} could not be looked up: {answer}",
+                    "Try again; an address that is not known is not watched, and its caches are not counted",
+                    answer.name,
+                )
+        return [(answer.name, ip) for answer in answers for ip in answer.values]
 
     def _compare_glue(self, glue: set[tuple[str, str]], found: set[tuple[str, str]]) -> None:
         for host, ip in sorted(glue - found):
             if any(name == host for name, _ in found):
-                self.problems.append(f"the parent hands out {ip} for {host}, its own zone does not; both are watched")
+                self._tell(
+                    "glue",
+                    "warn",
+                    f"the parent hands out {ip} for {host}, its own zone does not; both are watched",
+                    "Mend the glue at the registrar",
+                    host,
+                )
+
+    def _compare_lists(self, zone: str, parent: set[str] | None, listed: set[str]) -> None:
+        if parent is None or parent == listed:
+            return
+        only = [f"only the parent lists {', '.join(sorted(parent - listed))}"] if parent - listed else []
+        only += [f"only the zone itself lists {', '.join(sorted(listed - parent))}"] if listed - parent else []
+        self._tell(
+            "parent-child",
+            "warn",
+            f"parent and zone disagree on the servers of {zone}: {'; '.join(only)}",
+            "Resolvers may ask any of them, so all are watched; was the zone moved lately? Then its former servers "
+            "still answer for as long as the parent's NS records are kept (two days under .com)",
+        )
 
 
 def _source(host: str, parent: set[str], child: set[str]) -> Source:

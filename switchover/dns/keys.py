@@ -1,4 +1,4 @@
-"""TSIG keys read from the files that BIND and Knot tools write, and tokens of APIs. No secret enters an error or a repr.
+"""TSIG keys read from the files that BIND and Knot tools write, and tokens of APIs. No secret enters an error.
 
 KeyUnreadable is the one error here: it names the file, what is wrong with it, and what helps.
 """

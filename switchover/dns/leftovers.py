@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from switchover.dns.ask import ask
-from switchover.dns.message import FIRM, Answer, Endpoint, State, clean_name, is_within, parent_of
+from switchover.dns.finding import Finding
+from switchover.dns.message import FIRM, Answer, Endpoint, State, is_within, parent_of
+from switchover.dns.unmoved import unmoved
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from switchover.dns.authority import Authority
 
-Severity = Literal["error", "warn", "info"]
+_EDGES = """
+    103.21.244.0/22 103.22.200.0/22 103.31.4.0/22 104.16.0.0/13 104.24.0.0/14 108.162.192.0/18 131.0.72.0/22
+    141.101.64.0/18 162.158.0.0/15 172.64.0.0/13 173.245.48.0/20 188.114.96.0/20 190.93.240.0/20 197.234.240.0/22
+    198.41.128.0/17
+"""
+_CLOUDFLARE = tuple(ipaddress.ip_network(each) for each in _EDGES.split())
+"""The networks that Cloudflare publishes as its edge's (cloudflare.com/ips-v4)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing left behind, what shows it, and what to do."""
+class Move:
+    """What is to move: the names of the plan, and from where to where; without addresses nothing is compared."""
 
-    id: str
-    severity: Severity
-    evidence: str
-    fix: str
+    names: tuple[str, ...]
+    old: str = ""
+    new: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +45,11 @@ class _Records:
     https: Answer
     svcb: Answer
     sibling: Answer
-    mx: Answer
     txt: Answer
 
 
-async def leftovers(authority: Authority, name: str, old_ip: str, new_ip: str) -> tuple[Finding, ...]:
-    """Look for records that keep leading clients to ``old_ip`` after the A record names ``new_ip``."""
+async def leftovers(authority: Authority, move: Move) -> tuple[Finding, ...]:
+    """Look, at every address, for records that keep leading clients to the old host after the A record has changed."""
     server = await _first_that_answers(authority)
     if server is None:
         return (
@@ -51,20 +60,16 @@ async def leftovers(authority: Authority, name: str, old_ip: str, new_ip: str) -
                 "Make the servers reachable from here, then look again",
             ),
         )
-    owner, zone = authority.owner, authority.zone
-    beside = f"{secrets.token_hex(8)}.{parent_of(owner) if owner != zone else zone}"
-    asked = (
-        (owner, "A"),
-        (owner, "AAAA"),
-        (owner, "HTTPS"),
-        (owner, "SVCB"),
-        (beside, "A"),
-        (zone, "MX"),
-        (zone, "TXT"),
+    above = parent_of(authority.owner) if authority.owner != authority.zone else authority.zone
+    beside = f"{secrets.token_hex(8)}.{above}"
+    everywhere, others = await asyncio.gather(
+        asyncio.gather(*(_records(endpoint, authority, beside) for endpoint in authority.endpoints)),
+        unmoved(authority, server, move.names, move.old),
     )
-    records = _Records(*await asyncio.gather(*(ask(server, at, kind) for at, kind in asked)))
-    mail = await _mail_hosts(server, records.mx, zone, old_ip)
-    return (*judge(authority, name, records, old_ip, new_ip), *mail)
+    found = [finding for records in everywhere for finding in judge(authority, records, move)]
+    if not any(records.a.state in FIRM for records in everywhere):
+        found += _silent(everywhere[0])
+    return (*_once(found), *others)
 
 
 async def _first_that_answers(authority: Authority) -> Endpoint | None:
@@ -74,30 +79,40 @@ async def _first_that_answers(authority: Authority) -> Endpoint | None:
     return None
 
 
-def judge(authority: Authority, name: str, records: _Records, old_ip: str, new_ip: str) -> tuple[Finding, ...]:
+async def _records(server: Endpoint, authority: Authority, beside: str) -> _Records:
+    owner, zone = authority.owner, authority.zone
+    asked = ((owner, "A"), (owner, "AAAA"), (owner, "HTTPS"), (owner, "SVCB"), (beside, "A"), (zone, "TXT"))
+    answers = await asyncio.gather(*(ask(server, at, kind, tries=2, dnssec=kind == "A") for at, kind in asked))
+    return _Records(*answers)
+
+
+def _once(findings: Iterable[Finding]) -> list[Finding]:
+    """The first of each name: several addresses mostly say the same."""
+    first: dict[str, Finding] = {}
+    for each in findings:
+        first.setdefault(each.name, each)
+    return list(first.values())
+
+
+def judge(authority: Authority, records: _Records, move: Move) -> tuple[Finding, ...]:
     """The findings that the records of one server give."""
     found = [
-        *_silent(records),
         *_ipv6(authority.owner, records.aaaa),
-        *(
-            finding
-            for answer in (records.https, records.svcb)
-            for finding in _hints(authority.owner, answer, old_ip, new_ip)
-        ),
-        *_several(authority.owner, records.a, old_ip),
+        *(finding for answer in (records.https, records.svcb) for finding in _hints(authority.owner, answer, move)),
+        *_several(authority.owner, records.a, move.old),
+        *_elsewhere(authority.owner, records.a, move),
+        *_proxied(authority.owner, records.a),
         *_wildcard(authority, records),
-        *_chain(authority, name),
-        *_spf(authority.zone, records.txt, old_ip),
+        *_chain(authority),
+        *_spf(authority.zone, records.txt, move.old),
     ]
     return tuple(found)
 
 
 def _silent(records: _Records) -> list[Finding]:
     answers = (records.a, records.aaaa, records.https, records.svcb)
-    silent = [f"{answer.rdtype}: {answer}" for answer in answers if answer.state not in FIRM]
-    if not silent:
-        return []
-    return [Finding("not-all-looked", "warn", "; ".join(silent), "Ask for these records by hand, or look again")]
+    silent = "; ".join(f"{answer.rdtype}: {answer}" for answer in answers if answer.state not in FIRM)
+    return [Finding("not-all-looked", "error", silent, "Look again when the servers answer, or ask for these by hand")]
 
 
 def _ipv6(owner: str, aaaa: Answer) -> list[Finding]:
@@ -113,15 +128,16 @@ def _ipv6(owner: str, aaaa: Answer) -> list[Finding]:
     ]
 
 
-def _hints(owner: str, answer: Answer, old_ip: str, new_ip: str) -> list[Finding]:
+def _hints(owner: str, answer: Answer, move: Move) -> list[Finding]:
     if answer.state is not State.OK:
         return []
     said = "; ".join(answer.values)
-    stale = [value for value in answer.values if old_ip in _addresses(value)]
-    hinted = [value for value in answer.values if _addresses(value) - {new_ip}]
+    stale = [value for value in answer.values if move.old in _addresses(value)]
+    hinted = [value for value in answer.values if _addresses(value) - {move.new}]
     kind = answer.rdtype
     if stale:
-        fix = f"Put {new_ip} in its place, or take the hint out; its TTL ({answer.ttl}) counts as the A's does"
+        new = f"Put {move.new} in its place" if move.new else "Change it too"
+        fix = f"{new}, or take the hint out; its TTL ({answer.ttl}) counts as the A's does"
         return [Finding("svcb-hint", "error", f"{owner} {kind} names the old address: {said}", fix)]
     if hinted:
         return [
@@ -145,16 +161,43 @@ def _addresses(value: str) -> set[str]:
     return found
 
 
-def _several(owner: str, a: Answer, old_ip: str) -> list[Finding]:
+def _several(owner: str, a: Answer, old: str) -> list[Finding]:
     if a.state is not State.OK or len(a.values) < 2:
         return []
-    others = ", ".join(value for value in a.values if value != old_ip)
+    others = ", ".join(value for value in a.values if value != old)
     return [
         Finding(
             "several-a",
-            "warn",
+            "error",
             f"{owner} has {len(a.values)} addresses: {', '.join(a.values)}",
-            f"Decide what becomes of {others}: the plan replaces the whole set",
+            f"Decide what becomes of {others}: a plan moves a name that has one address",
+        )
+    ]
+
+
+def _elsewhere(owner: str, a: Answer, move: Move) -> list[Finding]:
+    if not move.old or a.state is not State.OK or {move.old, move.new} & set(a.values):
+        return []
+    return [
+        Finding(
+            "not-from",
+            "error",
+            f"{owner} is {', '.join(a.values)}; the plan moves it from {move.old} to {move.new}",
+            "Set dns.from to the address that is served, or find out who changed it",
+        )
+    ]
+
+
+def _proxied(owner: str, a: Answer) -> list[Finding]:
+    edges = [value for value in a.values if any(ipaddress.ip_address(value) in net for net in _CLOUDFLARE)]
+    if a.state is not State.OK or not edges:
+        return []
+    return [
+        Finding(
+            "proxied",
+            "error",
+            f"{owner} is {', '.join(edges)}, Cloudflare's edge: the origin's address is not in DNS",
+            "Change the origin in the console; no propagation is to be waited for, look at it over HTTPS",
         )
     ]
 
@@ -162,23 +205,28 @@ def _several(owner: str, a: Answer, old_ip: str) -> list[Finding]:
 def _wildcard(authority: Authority, records: _Records) -> list[Finding]:
     if records.sibling.state is not State.OK:
         return []
+    owner = authority.owner
+    wild = f"*.{parent_of(owner)}" if owner != authority.zone else f"*.{authority.zone}"
+    labels = owner.count(".") + 1
+    signed = records.a.signature
+    proved = signed is not None and signed.labels < labels
     same = records.sibling.values == records.a.values
-    wild = f"*.{parent_of(authority.owner)}" if authority.owner != authority.zone else f"*.{authority.zone}"
+    by_it = f", and {owner} {'is' if proved else 'may be'} answered by it" if same else ""
     return [
         Finding(
             "wildcard",
             "warn" if same else "info",
-            f"{wild} exists: any name answers {', '.join(records.sibling.values)}"
-            + (f", and {authority.owner} may be answered by it" if same else ""),
+            f"{wild} exists: any name answers {', '.join(records.sibling.values)}{by_it}",
             "See whether the name is a record of its own; adding one hides every type of the wildcard there",
         )
     ]
 
 
-def _chain(authority: Authority, name: str) -> list[Finding]:
+def _chain(authority: Authority) -> list[Finding]:
     if not authority.chain:
         return []
-    way = " -> ".join((authority.qname, *(alias.target for alias in authority.chain)))
+    name = authority.qname
+    way = " -> ".join((name, *(alias.target for alias in authority.chain)))
     inside = is_within(authority.chain[0].owner, authority.zone)
     return [
         Finding(
@@ -190,25 +238,23 @@ def _chain(authority: Authority, name: str) -> list[Finding]:
     ]
 
 
-def _spf(zone: str, txt: Answer, old_ip: str) -> list[Finding]:
-    stale = [value for value in txt.values if "v=spf1" in value and old_ip in value]
+def _spf(zone: str, txt: Answer, old: str) -> list[Finding]:
+    stale = [value for value in txt.values if "v=spf1" in value and _names_address(value, old)]
     if not stale:
         return []
     fix = "If the new host sends mail, add its address before the cutover"
     return [Finding("spf", "info", f"{zone} SPF names the old address: {'; '.join(stale)}", fix)]
 
 
-async def _mail_hosts(server: Endpoint, mx: Answer, zone: str, old_ip: str) -> tuple[Finding, ...]:
-    hosts = [clean_name(value.split()[1]) for value in mx.values]
-    inside = [host for host in hosts if is_within(host, zone) and host != "."]
-    answers = await asyncio.gather(*(ask(server, host, "A") for host in inside))
-    return tuple(
-        Finding(
-            "mx",
-            "info",
-            f"mail for {zone} goes to {host} at the old address {old_ip}",
-            "Mail does not move with this plan: keep it running there, or move it on its own",
-        )
-        for host, answer in zip(inside, answers, strict=True)
-        if old_ip in answer.values
-    )
+def _names_address(spf: str, old: str) -> bool:
+    """Whether an ``ip4:`` of the policy holds the address (RFC 7208 section 5.6)."""
+    for word in spf.replace('"', " ").split():
+        mechanism, found, network = word.lstrip("+-~?").partition(":")
+        if mechanism.lower() != "ip4" or not found or not old:
+            continue
+        try:
+            if ipaddress.ip_address(old) in ipaddress.ip_network(network, strict=False):
+                return True
+        except ValueError:
+            continue
+    return False

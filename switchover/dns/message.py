@@ -127,6 +127,7 @@ class State(StrEnum):
     REFUSED = "refused"
     LAME = "lame"  # no authority for the name (AA=0), or no recursion where recursion was asked
     CACHE = "cache"  # asked without recursion, answered by a recursive resolver (RA=1, AA=0)
+    BOGUS = "bogus"  # a record that resolvers which validate would refuse
     TIMEOUT = "timeout"
     NO_ROUTE = "no-route"  # this machine cannot reach the address: says nothing about the server
     BROKEN = "broken"  # closed port, cut connection, unreadable reply, another error code

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from switchover.dns.message import FIRM, Answer, Endpoint, Rrset, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from switchover.plan.journal import Json
 
@@ -79,6 +79,44 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class Track:
+    """What is remembered of one address, however long it is watched: its latest probe and its run of good ones.
+
+    Good: authoritative, the wanted values, and a TTL *equal* to the wanted one (a cache counting an old 3600
+    down passes through 60). An authoritative answer that differs, a regression, ends the run. Silence does
+    not, for a lost packet hands out no old record; but it counts for nothing.
+    """
+
+    last: Observation
+    first: Observation | None = None
+    """The first of the unbroken run of good probes."""
+    good: int = 0
+    """How many good probes the run has."""
+    asked: int = 1
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the latest probe was good."""
+        return self.good > 0 and self.last.state is State.OK
+
+    def proves(self, proof: Proof) -> bool:
+        """Whether the address has given the wanted record often and long enough, and in its latest probe."""
+        if not self.is_good or self.first is None or self.good < proof.rounds:
+            return False
+        return self.last.at - self.first.at >= proof.spread
+
+
+def follow(track: Track | None, seen: Observation, wanted: Rrset) -> Track:
+    """The track of an address with one more probe."""
+    first, good, asked = (track.first, track.good, track.asked) if track is not None else (None, 0, 0)
+    if seen.state is State.OK and seen.ttl == wanted.ttl and Rrset(seen.values, wanted.ttl) == wanted:
+        return Track(seen, first or seen, good + 1, asked + 1)
+    if seen.state in FIRM:
+        return Track(seen, None, 0, asked + 1)
+    return Track(seen, first, good, asked + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """An address that does not (yet) serve the wanted record, and what it says instead."""
 
@@ -95,48 +133,11 @@ class Verdict:
     unseen: tuple[Endpoint, ...] = ()
 
 
-def good_run(observations: Sequence[Observation], wanted: Rrset) -> tuple[Observation, ...]:
-    """The latest unbroken run of good probes of one address, in the order they were made.
-
-    Good: authoritative, the wanted values, and a TTL *equal* to the wanted one (a cache counting an old 3600
-    down passes through 60). An authoritative answer that differs, a regression, ends the run. Silence does
-    not, for a lost packet hands out no old record; but it counts for nothing.
-    """
-    run: list[Observation] = []
-    for seen in observations:
-        if seen.state is State.OK and seen.ttl == wanted.ttl and Rrset(seen.values, wanted.ttl) == wanted:
-            run.append(seen)
-        elif seen.state in FIRM:
-            run.clear()
-    return tuple(run)
-
-
-def first_new(observations: Sequence[Observation], wanted_ttl: int, values: Iterable[str]) -> datetime | None:
-    """When this address was first seen with the wanted record, with no regression since."""
-    run = good_run(observations, Rrset(tuple(values), wanted_ttl))
-    return run[0].at if run else None
-
-
-def proved(observations: Sequence[Observation], wanted: Rrset, proof: Proof) -> bool:
-    """Whether the address has given the wanted record often and long enough, and in its latest probe."""
-    run = good_run(observations, wanted)
-    if len(run) < max(1, proof.rounds) or run[-1] is not observations[-1]:
-        return False
-    tail = run[-1].at - run[0].at
-    return tail >= proof.spread
-
-
-def t0(
-    by_address: Mapping[Endpoint, Sequence[Observation]], wanted: Rrset, proof: Proof | None = None
-) -> datetime | None:
+def t0(tracks: Mapping[Endpoint, Track], proof: Proof | None = None) -> datetime | None:
     """The moment from which no address hands out the old record; None while any address lacks its proof."""
     proof = proof or Proof()
-    firsts = [
-        first_new(seen, wanted.ttl, wanted.values) if proved(seen, wanted, proof) else None
-        for seen in by_address.values()
-    ]
-    known = [first for first in firsts if first is not None]
-    return max(known) if known and len(known) == len(firsts) else None
+    firsts = [track.first.at for track in tracks.values() if track.first is not None and track.proves(proof)]
+    return max(firsts) if firsts and len(firsts) == len(tracks) else None
 
 
 def safe_instant(t0: datetime, max_old_ttl: int) -> datetime:
@@ -155,20 +156,22 @@ def agreed(
     values: Iterable[str],
     ttl: int | None = None,
     hosts: Mapping[Endpoint, str] | None = None,
+    waived: Collection[Endpoint] = (),
 ) -> Verdict:
     """Whether every address serves the values (and the TTL, where given), in one round of answers.
 
     No answers at all is not agreement. An address without a route from here is set aside only where ``hosts``
-    tells that another address of the same server was heard.
+    tells that another address of the same server was heard; a ``waived`` one always.
     """
-    unseen = set_aside(answers, hosts or {})
+    unseen = tuple(dict.fromkeys((*set_aside(answers, hosts or {}), *waived)))
     wanted = tuple(sorted(set(values)))
     missing = tuple(
         Missing(answer.endpoint, reason)
         for answer in answers
         if answer.endpoint not in unseen and (reason := differs(answer, wanted, ttl))
     )
-    return Verdict(bool(answers) and not missing, missing, unseen)
+    heard = any(answer.endpoint not in unseen for answer in answers)
+    return Verdict(heard and not missing, missing, unseen)
 
 
 def set_aside(answers: Sequence[Answer], hosts: Mapping[Endpoint, str]) -> tuple[Endpoint, ...]:

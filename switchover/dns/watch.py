@@ -9,10 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from switchover.dns.authority import observe
-from switchover.dns.propagation import Missing, Observation, Proof, agreed, good_run, proved, t0
+from switchover.dns.propagation import Missing, Observation, Proof, Track, agreed, follow, t0
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from switchover.dns.authority import Authority
@@ -34,7 +34,7 @@ class WatchResult:
     """How the watch ended; ``t0`` is known only when it is ``ok``."""
 
     ok: bool
-    observations: tuple[Observation, ...]
+    tracks: Mapping[Endpoint, Track]
     t0: datetime | None
     missing: tuple[Missing, ...]
     unseen: tuple[Endpoint, ...] = ()
@@ -72,38 +72,37 @@ async def watch(  # noqa: PLR0913  what to wait for, and how patiently
 
 @dataclass(slots=True)
 class _Watching:
-    """What has been seen so far, and what it proves."""
+    """What has been seen so far, and what it proves; it does not grow with time."""
 
     authority: Authority
     wanted: Rrset
     proof: Proof
-    history: dict[Endpoint, list[Observation]] = field(default_factory=dict)
+    tracks: dict[Endpoint, Track] = field(default_factory=dict)
     number: int = 0
 
     def take(self, answers: tuple[Answer, ...]) -> Round:
         """Add a round and judge."""
         self.number += 1
         for answer in answers:
-            self.history.setdefault(answer.endpoint, []).append(Observation.of(answer))
-        verdict = agreed(answers, self.wanted.values, self.wanted.ttl, self.authority.hosts)
+            track = self.tracks.get(answer.endpoint)
+            self.tracks[answer.endpoint] = follow(track, Observation.of(answer), self.wanted)
+        verdict = agreed(answers, self.wanted.values, self.wanted.ttl, self.authority.hosts, self.authority.waived)
         said = {missing.endpoint: missing.reason for missing in verdict.missing}
         missing = tuple(
-            Missing(endpoint, said.get(endpoint) or self._so_far(seen))
-            for endpoint, seen in self.history.items()
-            if endpoint not in verdict.unseen and not proved(seen, self.wanted, self.proof)
+            Missing(endpoint, said.get(endpoint) or self._so_far(track))
+            for endpoint, track in self.tracks.items()
+            if endpoint not in verdict.unseen and not track.proves(self.proof)
         )
         return Round(self.number, answers, missing, verdict.unseen)
 
-    def _so_far(self, seen: list[Observation]) -> str:
-        spread_s = self.proof.spread.total_seconds()
+    def _so_far(self, track: Track) -> str:
         return (
-            f"right now, but seen so only {len(good_run(seen, self.wanted))} times in a row: "
-            f"{self.proof.rounds} times over {spread_s:g} s are asked for"
+            f"right now, but seen so only {track.good} times in a row: "
+            f"{self.proof.rounds} times over {self.proof.spread.total_seconds():g} s are asked for"
         )
 
     def result(self, now: Round) -> WatchResult:
         """How it ended."""
-        seen = sorted((seen for each in self.history.values() for seen in each), key=lambda seen: seen.at)
-        counted = {end: seen for end, seen in self.history.items() if end not in now.unseen}
-        started = t0(counted, self.wanted, self.proof) if not now.missing else None
-        return WatchResult(started is not None, tuple(seen), started, now.missing, now.unseen)
+        counted = {end: track for end, track in self.tracks.items() if end not in now.unseen}
+        started = t0(counted, self.proof) if not now.missing else None
+        return WatchResult(started is not None, dict(self.tracks), started, now.missing, now.unseen)

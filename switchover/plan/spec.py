@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -98,6 +99,21 @@ def _zone_name(text: str) -> str:
     return text
 
 
+_RESOLVER_FORMS = "ip, ip:port, tls://ip#name or https://host/path"
+
+
+def _resolver(text: str) -> str:
+    scheme, found, rest = text.partition("://")
+    at = re.sub(r"^\[(.*)\](:\d+)?$|^([^:]+):\d+$", r"\1\3", (rest if found else scheme).partition("#")[0])
+    if found and scheme == "https" and rest.partition("/")[0]:
+        return text
+    if not found or scheme == "tls":
+        with contextlib.suppress(ValueError):
+            ip_address(at)
+            return text
+    raise ValueError(f"a resolver: {_RESOLVER_FORMS}")
+
+
 def _key_path(text: str) -> str:
     if ".." in text.split("/"):
         raise ValueError("a path without '..'")
@@ -119,6 +135,7 @@ Duration = Annotated[
 Conninfo = Annotated[str, AfterValidator(_conninfo)]
 Host = Annotated[str, AfterValidator(_host)]
 Address = Annotated[str, AfterValidator(_address)]
+Resolver = Annotated[str, AfterValidator(_resolver)]
 
 
 class _Table(BaseModel):
@@ -195,12 +212,17 @@ class DnsSpec(_Table):
         None, min_length=8, description="why a lead under 48h is enough; repeated in the report"
     )
     port: int = Field(53, ge=1, le=65535, description="port of the authoritative servers, for labs")
-    resolver: str | None = Field(None, description="resolver to discover with: ip or ip:port; default: the system's")
-    resolvers: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
-        None, description="public resolvers to watch: ip or ip:port; default: a built-in list"
+    resolver: Resolver | None = Field(
+        None, description=f"resolver to discover with: {_RESOLVER_FORMS}; default: the system's"
+    )
+    resolvers: Annotated[tuple[Resolver, ...], Field(strict=False)] | None = Field(
+        None, description="public resolvers to watch, written as resolver is; default: a built-in list"
+    )
+    former_ttl: int = Field(
+        0, ge=0, le=2147483647, description="seconds; the highest TTL of the last week, where it was above today's"
     )
     accept: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="ids of left-behind records that are accepted as they are"
+        (), description='names of findings that are accepted as they are, such as "aaaa" or "silent 192.0.2.3"'
     )
     provider: ProviderSpec = ProviderSpec()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from switchover.children import Children
-from switchover.dns.authority import Authority, find_authority
+from switchover.dns.authority import Authority, find_authority, waive
 from switchover.dns.message import Endpoint
 from switchover.dns.providers import make_provider
 from switchover.plan.decide import step_of
@@ -103,5 +103,6 @@ class Context:
     async def authority(self, name: str, *, fresh: bool = False) -> Authority:
         """Who decides about a name; asked once a run unless ``fresh``."""
         if fresh or name not in self.authorities:
-            self.authorities[name] = await find_authority(name, resolver=self.resolver, port=self.spec.dns.port)
+            found = await find_authority(name, resolver=self.resolver, port=self.spec.dns.port)
+            self.authorities[name] = waive(found, self.spec.dns.accept)
         return self.authorities[name]

@@ -69,7 +69,9 @@ def switch_dns(context: Context, name: str) -> Action:
     """The A record from the old host to the new one; the low TTL stays until the operator accepts."""
     dns = context.spec.dns
     rewrite = Rewrite(name, dns.from_, dns.to, dns.low_ttl)
-    return rewrite_action(context, rewrite, f"point {name} to {dns.to}", Proof(2, 0.0, SWITCH_DEADLINE_S))
+    return rewrite_action(
+        context, StepName.CUTOVER, rewrite, f"point {name} to {dns.to}", Proof(2, 0.0, SWITCH_DEADLINE_S)
+    )
 
 
 def _gates(context: Context) -> list[Gate]:

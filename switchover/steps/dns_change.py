@@ -11,18 +11,21 @@ from switchover.dns.message import Rrset
 from switchover.dns.propagation import agreed
 from switchover.dns.providers import Change, NeedsEdit
 from switchover.dns.providers.manual import typical_mistake
+from switchover.dns.resolvers import EVIDENCE, Expected, named, sample
 from switchover.dns.watch import watch
-from switchover.engine.action import Action, ActionFailed, Seen, Waiting
+from switchover.engine.action import Action, ActionFailed, Seen, Waiting, World
+from switchover.plan.progress import ActionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from switchover.dns.authority import Authority
     from switchover.dns.message import Answer
-    from switchover.dns.watch import Round
+    from switchover.dns.watch import Round, WatchResult
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
+    from switchover.plan.outline import StepName
     from switchover.steps.context import Context
 
 
@@ -48,14 +51,31 @@ class Rewrite:
     ttl: int
 
 
-def rewrite_action(context: Context, rewrite: Rewrite, title: str, proof: Proof) -> Action:
-    """The action that brings one name to the wanted answer on every authoritative address."""
+def rewrite_action(context: Context, step: StepName, rewrite: Rewrite, title: str, proof: Proof) -> Action:
+    """The action that brings one name to the wanted answer on every authoritative address.
+
+    It is done only when every address has been watched for as long as the proof asks: one round that happens to
+    agree, after a killed run or an edit by hand, is looked at again.
+    """
     verb = "set-ttl" if rewrite.expected == rewrite.wanted else "set-address"
+    name = f"{verb} {rewrite.name}"
+    watched: list[Facts] = []
+
+    async def observe() -> Seen:
+        seen = await served(context, rewrite)
+        if seen.world is World.DONE and not watched and not _journaled(context, step, name):
+            return Seen.todo(**seen.facts)
+        return seen
+
+    async def apply(live: Live) -> Facts:
+        watched.append(await _apply(context, rewrite, proof, live))
+        return watched[-1]
+
     return Action(
-        id=f"{verb} {rewrite.name}",
+        id=name,
         title=title,
-        observe=lambda: _observe(context, rewrite),
-        apply=lambda live: _apply(context, rewrite, proof, live),
+        observe=observe,
+        apply=apply,
         undo=lambda before, live: _undo(context, rewrite, before, live),
         does=(
             f"{rewrite.name} A {rewrite.expected} -> {rewrite.name} A {rewrite.wanted} TTL {rewrite.ttl}",
@@ -72,19 +92,32 @@ async def armed(context: Context, rewrite: Rewrite) -> str:
     return await context.provider(authority.zone).check(_change(authority, rewrite, await _current(authority)))
 
 
-async def _observe(context: Context, rewrite: Rewrite) -> Seen:
+def _journaled(context: Context, step: StepName, action: str) -> bool:
+    """Whether an earlier run has watched the change to its end."""
+    states = context.progress().steps
+    return any(
+        each.id == action and each.status is ActionStatus.DONE and "t0" in each.result
+        for state in states
+        if state.name is step
+        for each in state.actions
+    )
+
+
+async def served(context: Context, rewrite: Rewrite) -> Seen:
+    """One round: whether every authoritative address serves the wanted record."""
     authority = await context.authority(rewrite.name)
     answers = await observe(authority)
     facts: Facts = {"at": _now(), "servers": servers_fact(authority, answers), **_before(answers)}
     if not any(answer.rrset for answer in answers):
         return Seen.unknown(f"no authoritative address of {authority.zone} answered for {rewrite.name}", **facts)
-    if agreed(answers, (rewrite.wanted,), rewrite.ttl, authority.hosts).ok:
+    if agreed(answers, (rewrite.wanted,), rewrite.ttl, authority.hosts, authority.waived).ok:
         return Seen.done(**facts)
     return Seen.todo(**facts)
 
 
 async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -> Facts:
     authority = await context.authority(rewrite.name, fresh=True)
+    held = await _held(context, rewrite)
     by_hand = await _send(context, authority, rewrite, live)
     wanted = Rrset((rewrite.wanted,), rewrite.ttl)
 
@@ -110,10 +143,38 @@ async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -
         if by_hand and proof.edit_holds:
             raise Waiting(f"edit:{rewrite.name}", f"waits for your edit: {missing}", "edit")
         raise ActionFailed(f"not every authoritative address serves it after {proof.deadline_s:g} s: {missing}")
-    servers: list[Json] = [
-        {"host": authority.hosts.get(each.endpoint, ""), **each.to_json()} for each in watched.observations
+    return {"t0": watched.t0.isoformat(), "servers": _tracks_fact(authority, watched), "held": held}
+
+
+async def _held(context: Context, rewrite: Rewrite) -> int:
+    """The longest that any resolver keeps the record now, in seconds: more than its TTL shows a higher one of late.
+
+    Asked before a TTL is lowered; whatever they hold is part of the old TTL.
+    """
+    if rewrite.expected != rewrite.wanted:
+        return 0
+    views = await sample(named(context.spec.dns.resolvers), rewrite.name, Expected(frozenset({rewrite.expected})), 2)
+    return max((view.ttl or 0 for view in views if view.state in EVIDENCE), default=0)
+
+
+def _tracks_fact(authority: Authority, watched: WatchResult) -> list[Json]:
+    """What each address was seen to serve, since when and how often; for the journal and the report."""
+    return [
+        {
+            "host": authority.hosts.get(endpoint, ""),
+            "address": str(endpoint),
+            "state": track.last.state.value,
+            "values": list(track.last.values),
+            "ttl": track.last.ttl,
+            "serial": track.last.serial,
+            "nsid": track.last.nsid,
+            "since": track.first.at.isoformat(timespec="milliseconds") if track.first is not None else None,
+            "at": track.last.at.isoformat(timespec="milliseconds"),
+            "probes": track.asked,
+            "proved": endpoint not in watched.unseen,
+        }
+        for endpoint, track in watched.tracks.items()
     ]
-    return {"t0": watched.t0.isoformat(), "servers": servers}
 
 
 async def _undo(context: Context, rewrite: Rewrite, before: Mapping[str, Json], live: Live) -> Facts:

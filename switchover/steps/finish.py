@@ -33,6 +33,7 @@ def _raise_ttl(context: Context, name: str) -> Action:
     rewrite = Rewrite(name, to, to, int(str(ttl)) if ttl else context.spec.dns.low_ttl)
     return rewrite_action(
         context,
+        StepName.FINISH,
         rewrite,
         f"raise the TTL of {name} to {rewrite.ttl} s",
         Proof(2, 0.0, RAISE_DEADLINE_S, edit_holds=True),

@@ -26,6 +26,7 @@ def build(context: Context) -> Step:
     backs = tuple(
         rewrite_action(
             context,
+            StepName.ROLLBACK,
             Rewrite(name, dns.to, dns.from_, dns.low_ttl),
             f"point {name} back to {dns.from_}",
             Proof(2, 0.0, SWITCH_DEADLINE_S),

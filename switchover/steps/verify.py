@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.dns.ask import ask
-from switchover.dns.resolvers import View, named, sample
+from switchover.dns.resolvers import HOLDS_OLD, Expected, named, sample
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Step
 from switchover.plan.journal import Draft, What
@@ -93,8 +93,10 @@ def _resolvers_action(context: Context) -> Action:
 
     async def apply(live: Live) -> Facts:
         views: list[Json] = []
+        gone = old_answer_gone(context.progress(), dns.low_ttl)
+        expected = Expected(frozenset({dns.from_}), frozenset({dns.to}), bound=gone)
         for name in dns.names:
-            for view in await sample(named(dns.resolvers), name, {dns.from_}, {dns.to}, 2):
+            for view in await sample(named(dns.resolvers), name, expected, 2):
                 views.append(
                     {
                         "resolver": view.name,
@@ -106,7 +108,7 @@ def _resolvers_action(context: Context) -> Action:
                 live.log(f"{view.name}: {name} {view.state.value}")
         looked.update(
             resolvers=views,
-            old=sum(1 for view in views if isinstance(view, dict) and view["state"] == View.OLD.value),
+            old=sum(1 for view in views if isinstance(view, dict) and view["state"] in HOLDS_OLD),
         )
         return {}
 

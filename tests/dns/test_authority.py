@@ -74,7 +74,7 @@ async def test_without_a_parent_the_zones_own_list_is_used_and_that_is_said(net:
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     assert len(found.servers) == 3
     assert {"child"} == {server.source for server in found.servers}
-    assert "the parent's list of servers for example.test is not known" in found.problems[0]
+    assert "the parent's list of servers for example.test is not known" in found.problems[0].evidence
 
 
 async def test_servers_that_only_one_side_lists_are_named_and_watched(net: Net) -> None:
@@ -86,7 +86,7 @@ async def test_servers_that_only_one_side_lists_are_named_and_watched(net: Net) 
     found = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     assert (found.parent_missing, found.child_missing) == (("ns3.example.test",), ("ns9.example.test",))
     assert net.at("127.0.0.13") in found.endpoints
-    assert any("ns9.example.test has no address" in problem for problem in found.problems)
+    assert any("ns9.example.test has no address" in problem.evidence for problem in found.problems)
 
 
 async def test_a_killed_server_and_a_silent_one_are_told_apart(net: Net) -> None:

@@ -10,10 +10,10 @@ from switchover.dns.message import Answer, Endpoint, Rrset, State
 from switchover.dns.propagation import (
     Observation,
     Proof,
+    Track,
     agreed,
     exposure,
-    first_new,
-    proved,
+    follow,
     safe_instant,
     t0,
 )
@@ -36,47 +36,59 @@ def said(end: Endpoint, ttl: int = 60, value: str = "192.0.2.10", state: State =
     return Answer(end, "www.example.test", "A", START, state, ttl=ttl, values=(value,) if state is State.OK else ())
 
 
+def track(*seen: Observation) -> Track:
+    """The track after these probes."""
+    made = None
+    for each in seen:
+        made = follow(made, each, WANTED)
+    assert made is not None
+    return made
+
+
+def first_new(*seen: Observation) -> datetime | None:
+    first = track(*seen).first
+    return first.at if first is not None else None
+
+
 def test_first_new_is_the_first_answer_with_exactly_the_new_ttl() -> None:
-    assert at(10) == first_new([saw(0, 3600), saw(10), saw(20)], 60, WANTED.values)
+    assert at(10) == first_new(saw(0, 3600), saw(10), saw(20))
 
 
 def test_a_ttl_below_the_new_one_is_a_cache_counting_down() -> None:
-    assert first_new([saw(0, 59), saw(1, 58)], 60, WANTED.values) is None
+    assert first_new(saw(0, 59), saw(1, 58)) is None
 
 
 @pytest.mark.parametrize("later", [saw(20, 3600), saw(20, state=State.NXDOMAIN), saw(20, state=State.NODATA)])
 def test_a_regression_clears_what_was_seen_before(later: Observation) -> None:
-    assert first_new([saw(0), saw(10), later], 60, WANTED.values) is None
-    assert at(30) == first_new([saw(0), saw(10), later, saw(30)], 60, WANTED.values)
+    assert first_new(saw(0), saw(10), later) is None
+    assert at(30) == first_new(saw(0), saw(10), later, saw(30))
 
 
 @pytest.mark.parametrize("state", [State.TIMEOUT, State.NO_ROUTE, State.SERVFAIL, State.REFUSED, State.CACHE])
 def test_silence_neither_clears_nor_counts(state: State) -> None:
     seen = [saw(0), saw(10), saw(20, state=state)]
-    assert at(0) == first_new(seen, 60, WANTED.values)
-    assert not proved(seen, WANTED, Proof(2, timedelta()))
-    assert proved([*seen, saw(30)], WANTED, Proof(3, timedelta(seconds=30)))
+    assert at(0) == first_new(*seen)
+    assert not track(*seen).proves(Proof(2, timedelta()))
+    assert track(*seen, saw(30)).proves(Proof(3, timedelta(seconds=30)))
 
 
 def test_a_proof_needs_enough_probes_over_enough_time() -> None:
-    assert not proved([saw(0), saw(30)], WANTED, PROOF)
-    assert not proved([saw(0), saw(1), saw(2)], WANTED, PROOF)
-    assert proved([saw(0), saw(1), saw(20)], WANTED, PROOF)
-    assert not proved([], WANTED, PROOF)
+    assert not track(saw(0), saw(30)).proves(PROOF)
+    assert not track(saw(0), saw(1), saw(2)).proves(PROOF)
+    assert track(saw(0), saw(1), saw(20)).proves(PROOF)
 
 
 def test_t0_comes_from_the_last_address_to_change() -> None:
-    quick = [saw(second) for second in (1, 11, 21, 31)]
-    late = [saw(1, 3600, end=B), *(saw(second, end=B) for second in (11, 21, 31))]
-    assert at(11) == t0({A: quick, B: late}, WANTED, PROOF)
+    quick = track(*(saw(second) for second in (1, 11, 21, 31)))
+    late = track(saw(1, 3600, end=B), *(saw(second, end=B) for second in (11, 21, 31)))
+    assert at(11) == t0({A: quick, B: late}, PROOF)
 
 
 def test_one_stale_address_means_there_is_no_t0() -> None:
-    quick = [saw(second) for second in (1, 11, 21)]
-    stale = [saw(second, 3600, end=B) for second in (1, 11, 21)]
-    assert t0({A: quick, B: stale}, WANTED, PROOF) is None
-    assert t0({A: quick, B: []}, WANTED, PROOF) is None
-    assert t0({}, WANTED, PROOF) is None
+    quick = track(*(saw(second) for second in (1, 11, 21)))
+    stale = track(*(saw(second, 3600, end=B) for second in (1, 11, 21)))
+    assert t0({A: quick, B: stale}, PROOF) is None
+    assert t0({}, PROOF) is None
 
 
 def test_the_safe_instant_is_t0_and_the_old_ttl_and_two_seconds_for_rounding() -> None:

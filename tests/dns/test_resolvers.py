@@ -12,7 +12,7 @@ from switchover.dns.keys import read_key
 from switchover.dns.message import Answer, Endpoint, State
 from switchover.dns.providers import Change
 from switchover.dns.providers.rfc2136 import Rfc2136
-from switchover.dns.resolvers import PUBLIC, PublicResolver, View, judge, named, sample
+from switchover.dns.resolvers import PUBLIC, Expected, PublicResolver, View, judge, named, sample
 from tests.dns.conftest import NEW, OLD
 
 if TYPE_CHECKING:
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from tests.dns.conftest import Net
 
 
+EXPECTED = Expected(frozenset({OLD}), frozenset({NEW}))
+
+
 async def test_a_resolver_keeps_the_old_answer_and_says_when_it_expires(net: Net, tmp_path: Path) -> None:
     await ask(net.resolver.endpoint, "www.example.test", "A", recursion=True)
     key = read_key(net.key.write(tmp_path / "shop.key"))
     primary = Rfc2136(server=str(net.primary.endpoint), zone="example.test", key=key, port=net.port)
     await primary.apply(Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20))
     lab = [PublicResolver("lab", (net.resolver.endpoint, Endpoint("127.0.0.11", 9)))]
-    held, closed = await sample(lab, "www.example.test", {OLD}, {NEW}, 3)
+    held, closed = await sample(lab, "www.example.test", EXPECTED, 3)
     assert View.OLD is held.state
     assert held.expires is not None
     assert timedelta() < held.expires - datetime.now(UTC) <= timedelta(seconds=20)
@@ -61,18 +64,20 @@ def answer(value: str = NEW, state: State = State.OK, ede: tuple[str, ...] = (),
         ([answer(state=State.TIMEOUT)] * 2, View.TIMEOUT),
         ([answer("0.0.0.0", ede=("17 Filtered",))], View.FILTERED),
         ([answer(state=State.NXDOMAIN)], View.NXDOMAIN),
-        ([answer(state=State.REFUSED)], View.FILTERED),
+        ([answer(state=State.REFUSED)], View.REFUSED),
+        ([answer(OLD, ede=("3 Stale Answer",)), answer()], View.STALE),
+        ([answer("0.0.0.0", ede=("17 Filtered",)), answer()], View.NEW),
         ([answer(state=State.NO_ROUTE)], View.NO_ROUTE),
     ],
 )
 def test_a_resolver_has_the_new_record_only_if_every_telling_sample_says_so(
     answers: list[Answer], expected: View
 ) -> None:
-    assert expected is judge("lab", answers, frozenset({OLD}), frozenset({NEW})).state
+    assert expected is judge("lab", answers, EXPECTED).state
 
 
 def test_the_last_old_answer_sets_the_expiry() -> None:
-    view = judge("lab", [answer(OLD, ttl=5), answer(OLD, ttl=50), answer(ttl=500)], frozenset({OLD}), frozenset({NEW}))
+    view = judge("lab", [answer(OLD, ttl=5), answer(OLD, ttl=50), answer(ttl=500)], EXPECTED)
     assert view.expires is not None
     assert timedelta(seconds=40) < view.expires - datetime.now(UTC) <= timedelta(seconds=50)
 

@@ -16,7 +16,6 @@ from tests.servers.dns import NsdStatic
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from switchover.dns.propagation import Observation
     from tests.dns.conftest import Net
 
 LOWER = Change("example.test", "www.example.test", "A", (OLD,), 20, (OLD,), 2)
@@ -41,10 +40,8 @@ async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_
 
     result = await watch(authority, WANTED, rounds=3, spread_s=0.5, deadline_s=20, interval_s=0.2, on_round=thaw_later)
     assert result.ok
-    firsts: dict[str, Observation] = {}
-    for seen in result.observations:
-        if seen.ttl == 2:
-            firsts.setdefault(seen.endpoint.ip, seen)
+    firsts = {end.ip: track.first for end, track in result.tracks.items() if track.first is not None}
+    assert len(firsts) == 3
     assert max(firsts.values(), key=lambda seen: seen.at).endpoint.ip == "127.0.0.13"
     assert max(seen.at for seen in firsts.values()) == result.t0
     assert {"127.0.0.13"} <= {missing.endpoint.ip for missing in rounds[0].missing}
@@ -96,7 +93,7 @@ async def test_an_interceptor_in_the_way_gives_no_proof(net: Net) -> None:
     result = await watch(posing, Rrset((OLD,), 20), rounds=1, spread_s=0, deadline_s=0)
     assert not result.ok
     assert "cache" in result.missing[0].reason
-    assert [seen.state for seen in result.observations] == [State.CACHE]
+    assert [track.last.state for track in result.tracks.values()] == [State.CACHE]
 
 
 async def test_the_new_address_is_proved_on_every_address(net: Net, tmp_path: Path) -> None:
@@ -104,4 +101,4 @@ async def test_the_new_address_is_proved_on_every_address(net: Net, tmp_path: Pa
     await provider(net, tmp_path).apply(Change("example.test", "www.example.test", "A", (OLD,), 20, (NEW,), 20))
     result = await watch(authority, Rrset((NEW,), 20), rounds=3, spread_s=0.5, deadline_s=15, interval_s=0.2)
     assert (result.ok, result.missing) == (True, ())
-    assert {2} == {seen.serial for seen in result.observations[-3:]}
+    assert {2} == {track.last.serial for track in result.tracks.values()}

@@ -63,7 +63,7 @@ def dress(side: Side) -> str:
         f"ALTER DATABASE \"{side.name}\" SET search_path = '$user', 'a,b', 'MiXed \"q', public",
         f"ALTER DATABASE \"{side.name}\" SET datestyle = 'SQL, DMY'",
         f"ALTER DATABASE \"{side.name}\" SET app.tenant = 'it''s = here'",
-        f"ALTER ROLE \"{owner}\" IN DATABASE \"{side.name}\" SET search_path = ''",
+        f'ALTER ROLE "{owner}" IN DATABASE "{side.name}" SET search_path = \'\'',
         f'ALTER ROLE "{reader}" IN DATABASE "{side.name}" SET statement_timeout = \'77s\'',
         f'REVOKE ALL ON DATABASE "{side.name}" FROM PUBLIC',
         f'GRANT CONNECT ON DATABASE "{side.name}" TO "{reader}" WITH GRANT OPTION',
