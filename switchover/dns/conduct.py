@@ -42,7 +42,7 @@ async def look_thrice(authority: Authority) -> tuple[Look, ...]:
 
 def judge_servers(authority: Authority, rounds: Sequence[Look]) -> tuple[Finding, ...]:
     """What the rounds show about each address, and about all of them together."""
-    last = rounds[-1]
+    last = tuple(_heard(looks) for looks in zip(*rounds, strict=True))
     return (
         *_intercepted(authority, last),
         *_unreachable(authority, last),
@@ -51,6 +51,11 @@ def judge_servers(authority: Authority, rounds: Sequence[Look]) -> tuple[Finding
         *_counting(authority, rounds),
         *_of_two_minds(authority, last),
     )
+
+
+def _heard(looks: Sequence[Answer]) -> Answer:
+    """The latest answer of one address that came at all: one lost packet is no silence."""
+    return next((answer for answer in reversed(looks) if answer.state is not State.TIMEOUT), looks[-1])
 
 
 def _label(authority: Authority, endpoint: Endpoint) -> str:

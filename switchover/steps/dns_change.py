@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -10,14 +12,14 @@ from switchover.dns.authority import observe
 from switchover.dns.message import Rrset
 from switchover.dns.propagation import agreed
 from switchover.dns.providers import Change, NeedsEdit
-from switchover.dns.providers.manual import typical_mistake
+from switchover.dns.providers.manual import look_around, typical_mistake
 from switchover.dns.resolvers import EVIDENCE, Expected, named, sample
 from switchover.dns.watch import watch
 from switchover.engine.action import Action, ActionFailed, Seen, Waiting, World
 from switchover.plan.progress import ActionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from switchover.dns.authority import Authority
     from switchover.dns.message import Answer
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from switchover.plan.journal import Json
     from switchover.plan.outline import StepName
     from switchover.steps.context import Context
+
+
+LOOK_AROUND_S = 5.0
+"""Between two looks for a slip of the hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +131,45 @@ async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -
         total = len(now.answers) - len(now.unseen)
         good = total - len(now.missing)
         live.progress(f"{rewrite.name}: {good} of {total} addresses serve it", good, total, "addresses")
-        mistake = typical_mistake(now.answers, by_hand) if by_hand else None
-        if mistake:
-            live.log(mistake)
 
-    watched = await watch(
-        authority,
-        wanted,
-        rounds=proof.rounds,
-        spread_s=proof.spread_s,
-        deadline_s=proof.deadline_s,
-        on_round=on_round,
-        interval_s=proof.interval_s,
-    )
+    async with _mistakes(authority, by_hand, live) as mistakes:
+        watched = await watch(
+            authority,
+            wanted,
+            rounds=proof.rounds,
+            spread_s=proof.spread_s,
+            deadline_s=proof.deadline_s,
+            on_round=on_round,
+            interval_s=proof.interval_s,
+        )
     if watched.t0 is None:
-        missing = "; ".join(f"{each.endpoint} {each.reason}" for each in watched.missing)
+        missing = "; ".join([*mistakes[-1:], *(f"{each.endpoint} {each.reason}" for each in watched.missing)])
         if by_hand and proof.edit_holds:
             raise Waiting(f"edit:{rewrite.name}", f"waits for your edit: {missing}", "edit")
         raise ActionFailed(f"not every authoritative address serves it after {proof.deadline_s:g} s: {missing}")
     return {"t0": watched.t0.isoformat(), "servers": _tracks_fact(authority, watched), "held": held}
+
+
+@asynccontextmanager
+async def _mistakes(authority: Authority, change: Change | None, live: Live) -> AsyncIterator[list[str]]:
+    """Meanwhile look for the usual slips of an edit by hand, and say each once; what was said is yielded."""
+    said: list[str] = []
+
+    async def look() -> None:
+        while change is not None:
+            mistake = typical_mistake(await look_around(authority, change), change)
+            if mistake is not None and mistake not in said[-1:]:
+                said.append(mistake)
+                live.log(mistake)
+            await asyncio.sleep(LOOK_AROUND_S)
+
+    task = asyncio.ensure_future(look())
+    try:
+        yield said
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _held(context: Context, rewrite: Rewrite) -> int:
