@@ -242,11 +242,12 @@ class _Search:
         resolved = {clean_name(host) for host in (await self._firm(zone, "NS")).values}
         parent = set(delegation.servers) if delegation is not None else set()
         glue = set(delegation.glue) if delegation is not None else set()
-        found = set(await self._addresses(resolved | parent))
+        found = set(await self._lookup(sorted(resolved | parent)))
         own = await self._child_view(zone, [Endpoint(ip, self.port) for _, ip in sorted(found | glue)])
         listed = own or resolved
-        found |= set(await self._addresses(listed - resolved - parent))
+        found |= set(await self._lookup(sorted(listed - resolved - parent)))
         self._compare_glue(glue, found)
+        self._compare_names(resolved | parent | listed, found | glue)
         self._compare_lists(zone, parent if delegation is not None else None, listed)
         servers = tuple(
             ServerAddress(host, Endpoint(ip, self.port), _source(host, parent, listed))
@@ -287,20 +288,6 @@ class _Search:
         tries = await asyncio.gather(*(ask(root, ".", "SOA", tries=2) for root in _IPV6_EVERYWHERE))
         return all(answer.state not in FIRM for answer in tries)
 
-    async def _addresses(self, hosts: Iterable[str]) -> list[tuple[str, str]]:
-        """(host, address) for every A and AAAA; a host without any, or not looked up, is a problem told."""
-        names = sorted(hosts)
-        found = await self._lookup(names)
-        for host in sorted(set(names) - {host for host, _ in found} - {each.subject for each in self.problems}):
-            self._tell(
-                "server-without-address",
-                "warn",
-                f"name server {host} has no address",
-                "Nobody can ask it; take it out of the NS records, or give it an address",
-                host,
-            )
-        return found
-
     async def _lookup(self, names: Sequence[str]) -> list[tuple[str, str]]:
         answers = await asyncio.gather(*(self._resolve(host, kind) for host in names for kind in ("A", "AAAA")))
         for answer in answers:
@@ -316,14 +303,25 @@ class _Search:
 
     def _compare_glue(self, glue: set[tuple[str, str]], found: set[tuple[str, str]]) -> None:
         for host, ip in sorted(glue - found):
-            if any(name == host for name, _ in found):
-                self._tell(
-                    "glue",
-                    "warn",
-                    f"the parent hands out {ip} for {host}, its own zone does not; both are watched",
-                    "Mend the glue at the registrar",
-                    host,
-                )
+            own = ", ".join(address for name, address in sorted(found) if name == host) or "no address"
+            self._tell(
+                "glue",
+                "warn",
+                f"the parent hands out {ip} for {host}, its own zone {own}; all are watched",
+                "Mend the glue at the registrar",
+                host,
+            )
+
+    def _compare_names(self, hosts: set[str], found: set[tuple[str, str]]) -> None:
+        """A server without any address; one whose address could not be looked up has been told already."""
+        for host in sorted(hosts - {host for host, _ in found} - {each.subject for each in self.problems}):
+            self._tell(
+                "server-without-address",
+                "warn",
+                f"name server {host} has no address",
+                "Nobody can ask it; take it out of the NS records, or give it an address",
+                host,
+            )
 
     def _compare_lists(self, zone: str, parent: set[str] | None, listed: set[str]) -> None:
         if parent is None or parent == listed:

@@ -15,7 +15,7 @@ from switchover.dns.propagation import set_aside
 from switchover.words import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from switchover.dns.authority import Authority
     from switchover.dns.message import Answer, Endpoint
@@ -43,13 +43,14 @@ async def look_thrice(authority: Authority) -> tuple[Look, ...]:
 def judge_servers(authority: Authority, rounds: Sequence[Look]) -> tuple[Finding, ...]:
     """What the rounds show about each address, and about all of them together."""
     last = tuple(_heard(looks) for looks in zip(*rounds, strict=True))
+    counting = tuple(_counting(authority, rounds))
     return (
         *_intercepted(authority, last),
         *_unreachable(authority, last),
         *_lame(authority, last),
         *_signed(authority, last),
-        *_counting(authority, rounds),
-        *_of_two_minds(authority, last),
+        *counting,
+        *_of_two_minds(authority, last, {finding.subject for finding in counting}),
     )
 
 
@@ -106,7 +107,7 @@ def _unreachable(authority: Authority, answers: Look) -> Iterable[Finding]:
             "Mend the server or take it out of the NS records; or accept it, and its caches are not proved"
             if routed
             else "Run this from a machine that reaches it; or accept it, and its caches are not proved",
-            str(answer.endpoint),
+            answer.endpoint.ip,
         )
 
 
@@ -131,7 +132,7 @@ def _signed(authority: Authority, answers: Look) -> Iterable[Finding]:
                 "error",
                 f"{_label(authority, answer.endpoint)} says {answer.detail}",
                 "Sign the zone anew on the primary and see that it is transferred",
-                str(answer.endpoint),
+                answer.endpoint.ip,
             )
     ends = [answer.signature.expiration for answer in answers if answer.signature is not None]
     if authority.signed and ends:
@@ -174,9 +175,10 @@ def _counting(authority: Authority, rounds: Sequence[Look]) -> Iterable[Finding]
             )
 
 
-def _of_two_minds(authority: Authority, answers: Look) -> Iterable[Finding]:
+def _of_two_minds(authority: Authority, answers: Look, counting: Collection[str]) -> Iterable[Finding]:
     """Addresses that are authoritative and differ, against what most serials, or the highest, say."""
     heard = [answer for answer in answers if answer.state in (State.OK, State.NODATA, State.NXDOMAIN)]
+    steady = [answer for answer in heard if authority.hosts.get(answer.endpoint) not in counting]
     if len({(answer.state, answer.values) for answer in heard}) > 1:
         newest = max((answer.serial or 0) for answer in heard)
         lead = Counter((answer.state, answer.values) for answer in heard if (answer.serial or 0) == newest)
@@ -196,10 +198,10 @@ def _of_two_minds(authority: Authority, answers: Look) -> Iterable[Finding]:
                 "error",
                 f"{_label(authority, answer.endpoint)} says {answer}, others say {_said(right)}; {cause}",
                 "See why the zone is not transferred there; or accept it, and its caches are not proved",
-                str(answer.endpoint),
+                answer.endpoint.ip,
             )
-    elif len({answer.ttl for answer in heard if answer.state is State.OK}) > 1:
-        said = "; ".join(f"{answer.endpoint}: {answer.ttl}" for answer in heard)
+    elif len({answer.ttl for answer in steady if answer.state is State.OK}) > 1:
+        said = "; ".join(f"{answer.endpoint}: {answer.ttl}" for answer in steady)
         yield Finding(
             "ttl-differs",
             "warn",

@@ -14,7 +14,7 @@ from switchover.dns.message import FIRM, Answer, Endpoint, State, is_within, par
 from switchover.dns.unmoved import unmoved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from switchover.dns.authority import Authority
 
@@ -67,6 +67,7 @@ async def leftovers(authority: Authority, move: Move) -> tuple[Finding, ...]:
         unmoved(authority, server, move.names, move.old),
     )
     found = [finding for records in everywhere for finding in judge(authority, records, move)]
+    found += _elsewhere(authority.owner, [records.a for records in everywhere], move)
     if not any(records.a.state in FIRM for records in everywhere):
         found += _silent(everywhere[0])
     return (*_once(found), *others)
@@ -100,7 +101,6 @@ def judge(authority: Authority, records: _Records, move: Move) -> tuple[Finding,
         *_ipv6(authority.owner, records.aaaa),
         *(finding for answer in (records.https, records.svcb) for finding in _hints(authority.owner, answer, move)),
         *_several(authority.owner, records.a, move.old),
-        *_elsewhere(authority.owner, records.a, move),
         *_proxied(authority.owner, records.a),
         *_wildcard(authority, records),
         *_chain(authority),
@@ -175,14 +175,15 @@ def _several(owner: str, a: Answer, old: str) -> list[Finding]:
     ]
 
 
-def _elsewhere(owner: str, a: Answer, move: Move) -> list[Finding]:
-    if not move.old or a.state is not State.OK or {move.old, move.new} & set(a.values):
+def _elsewhere(owner: str, everywhere: Sequence[Answer], move: Move) -> list[Finding]:
+    served = {value for a in everywhere if a.state is State.OK for value in a.values}
+    if not move.old or not served or {move.old, move.new} & served:
         return []
     return [
         Finding(
             "not-from",
             "error",
-            f"{owner} is {', '.join(a.values)}; the plan moves it from {move.old} to {move.new}",
+            f"{owner} is {', '.join(sorted(served))}; the plan moves it from {move.old} to {move.new}",
             "Set dns.from to the address that is served, or find out who changed it",
         )
     ]
