@@ -27,8 +27,8 @@ from switchover.dns.providers import (
     ProviderError,
     Unreachable,
 )
+from switchover.dns.providers.command import swap
 from switchover.dns.providers.limits import limits_of
-from switchover.dns.providers.swap import swap
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -218,14 +218,13 @@ class Lexicon:
         if self.service not in TRUSTED:
             raise ChangeRefused(self._untrusted())
         try:
+            known = importlib.import_module("lexicon._private.discovery")
             settings: Any = importlib.import_module("lexicon.config").ConfigResolver()
-            module = importlib.import_module(f"lexicon._private.providers.{self.service}")
-        except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] == "lexicon":
-                why = "pip install 'switchover[lexicon]'"
-            else:
-                why = f"pip install 'dns-lexicon[{self.service}]'"
-            raise ChangeRefused(f"{self.service} needs a library: {why}") from None
+        except ModuleNotFoundError:
+            raise ChangeRefused("lexicon needs a library: pip install 'switchover[lexicon]'") from None
+        if not known.find_providers().get(self.service):
+            raise ChangeRefused(f"{self.service} needs a library: pip install 'dns-lexicon[{self.service}]'")
+        module = known.load_provider_module(self.service)
         return module.Provider, settings
 
     def _untrusted(self) -> str:

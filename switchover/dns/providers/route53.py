@@ -20,7 +20,7 @@ from switchover.dns.providers import (
     ChangeRefused,
     Unreachable,
 )
-from switchover.dns.providers.swap import swap
+from switchover.dns.providers.command import swap
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Route53:
         """What a batch that must fail proves: AWS refuses whoever may not write before it looks at the batch."""
         nowhere = {"A": "192.0.2.255", "AAAA": "2001:db8:ffff::ffff"}.get(change.rdtype)
         if nowhere is None or change.old_values == (nowhere,):
-            return f"lets {change.owner} be read (writing was not tried)"
+            return f"lets {change.owner} be read (that it may be written was not tried)"
         try:
             self._send([_entry("DELETE", change, Rrset((nowhere,), change.old_ttl))])
         except _Refused as error:
@@ -230,12 +230,11 @@ class Route53:
             from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
         except ImportError:
             raise ChangeRefused("Route 53 needs a library: pip install 'switchover[route53]'") from None
-        config = Config(
-            connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": attempts}
-        )
+        retries = {"mode": "standard", "total_max_attempts": attempts}
         try:
             session = Session()
             region = session.region_name or "us-east-1"  # Route 53 has none, but boto may ask
+            config = Config(connect_timeout=5, read_timeout=10, retries=retries)
             return session.client("route53", region_name=region, endpoint_url=self.url, config=config)
         except (BotoCoreError, ValueError) as error:  # a profile or region that is not there
             raise ChangeRefused(f"AWS's settings cannot be used: {plain(str(error), 200)}") from None
