@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,6 +30,10 @@ _NO_ROUTE = frozenset(
         errno.EPERM,
     }
 )
+
+
+_PUBLIC = ipaddress.IPv6Network("2000::/3")
+_PRIVATE = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
 
 
 async def ask(  # noqa: PLR0913  a question, and how to ask it
@@ -75,7 +81,11 @@ async def _try(question: Question, timeout_s: float, *, tcp: bool = False) -> An
             case Way.DNS:
                 reply, way = await _plain(question, timeout_s, tcp=tcp)
     except (dns.exception.Timeout, TimeoutError):
+        if _has_only_private_ipv6(question.endpoint):
+            return _nothing(question, State.NO_ROUTE, "no route from this machine: its IPv6 is a private one")
         return _nothing(question, State.TIMEOUT, f"no reply over {way} within {timeout_s:g} s")
+    except ssl.SSLError as error:
+        return _nothing(question, State.BROKEN, f"no trust over {way} ({plain(error.reason or str(error), 100)})")
     except ConnectionRefusedError:
         port = question.endpoint.port
         return _nothing(question, State.BROKEN, f"{way} port {port} is closed: no name server runs there")
@@ -124,6 +134,23 @@ async def _udp(endpoint: Endpoint, query: dns.message.Message, timeout_s: float)
             ignore_errors=True,  # a forged or garbled packet is not the reply; wait on for the real one
             raise_on_truncation=True,
         )
+
+
+def _has_only_private_ipv6(endpoint: Endpoint) -> bool:
+    """Whether this machine would ask a public IPv6 address from a private one: a default route into the void."""
+    if endpoint.way is not Way.DNS or ":" not in endpoint.ip or not _PUBLIC.supernet_of(_network(endpoint.ip)):
+        return False
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((endpoint.ip, endpoint.port))  # chooses the source, sends nothing
+        except OSError:
+            return False
+        own = _network(probe.getsockname()[0])
+    return any(private.supernet_of(own) for private in _PRIVATE)
+
+
+def _network(ip: str) -> ipaddress.IPv6Network:
+    return ipaddress.IPv6Network(ip.partition("%")[0])
 
 
 def _nothing(question: Question, state: State, detail: str) -> Answer:

@@ -11,6 +11,7 @@ from switchover.dns.finding import standing
 from switchover.dns.geo import depends_on_place
 from switchover.dns.leftovers import Move, leftovers
 from switchover.dns.propagation import safe_instant
+from switchover.dns.providers.limits import elsewhere, explain, kept_ttl, limits_of
 from switchover.engine.action import World
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import step_of
@@ -34,6 +35,7 @@ def build(context: Context) -> Step:
     gates: list[Gate] = []
     for name in dns.names:
         gates.append(Gate(f"who decides about {name}", _decided(context, name)))
+        gates.append(Gate(f"the TTL of {name} will be kept", _kept(context, name)))
         gates.append(Gate(f"nothing left behind at {name}", nothing_left_behind(context, name)))
         gates.append(Gate(f"the change to {name} is permitted", permitted(context, _lowered(context, name))))
     actions = tuple(
@@ -94,6 +96,25 @@ def _decided(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
         servers = ", ".join(f"{server.host} {server.endpoint}" for server in authority.servers)
         found = (*authority.problems, *judge_servers(authority, await look_thrice(authority)))
         return _weigh(f"zone {authority.zone}, {servers}", found, context.spec.dns.accept)
+
+    return look
+
+
+def _kept(context: Context, name: str) -> Callable[[], Awaitable[Verdict]]:
+    """The zone's keeper is the plan's, and it keeps a TTL as low as the plan wants."""
+
+    async def look() -> Verdict:
+        dns = context.spec.dns
+        hosts = set((await context.authority(name)).hosts.values())
+        kind, service = dns.provider.kind, dns.provider.service
+        wrong = elsewhere(kind, service, hosts)
+        if wrong:
+            return Verdict(False, wrong, "name the keeper that the delegation points to, or move the delegation first")
+        limits = limits_of(kind, service, hosts)
+        raised = explain(limits, dns.low_ttl)
+        if raised:
+            return Verdict(False, raised, f"set dns.low_ttl = {kept_ttl(limits, dns.low_ttl)}")
+        return Verdict(True, f"{limits.keeper} keeps {dns.low_ttl} s" if limits else "no limit of its keeper is known")
 
     return look
 

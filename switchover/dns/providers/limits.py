@@ -146,6 +146,18 @@ def limits_of(kind: str, service: str | None, hosts: Iterable[str]) -> Limits | 
     return max(found, key=lambda limits: kept_ttl(limits, 1), default=None)
 
 
+def elsewhere(kind: str, service: str | None, hosts: Iterable[str]) -> str:
+    """Why an edit at the plan's keeper would change nothing: the name servers are another's; empty where they fit."""
+    named = _KNOWN.get(kind) or _by_name(service or "")
+    owners = {host: found.keeper for host in hosts if (found := _by_host(host)) is not None}
+    if named is None or not owners or named.keeper in owners.values():
+        return ""
+    who = ", ".join(f"{host} ({keeper})" for host, keeper in sorted(owners.items()))
+    return (
+        f"the plan edits at {named.keeper}, but the delegation points to {who}: an edit at {named.keeper} shows nowhere"
+    )
+
+
 def kept_ttl(limits: Limits | None, wanted: int) -> int:
     """The TTL that will be served if ``wanted`` is asked for."""
     if limits is None:
@@ -168,10 +180,7 @@ def explain(limits: Limits | None, wanted: int) -> str:
         rule = f"keeps only {', '.join(map(str, _near(limits.steps, kept)))} s and the like{note}"
     else:
         rule = f"keeps only multiples of {limits.multiple} s{note}"
-    return (
-        f"{limits.keeper} {rule}: {wanted} would become {kept}; set low_ttl = {kept}, "
-        "or the lead is worked out from what is observed"
-    )
+    return f"{limits.keeper} {rule}: {wanted} would become {kept}; set low_ttl = {kept}"
 
 
 def _near(steps: tuple[int, ...], kept: int) -> tuple[int, ...]:
