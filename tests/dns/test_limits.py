@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from switchover.dns.providers.limits import Limits, explain, kept_ttl, limits_of
+from switchover.dns.providers.limits import Limits, elsewhere, explain, kept_ttl, limits_of
 
 
 @pytest.mark.parametrize(
@@ -88,12 +88,22 @@ def test_a_ttl_is_raised_to_the_minimum_and_up_to_the_next_step(keeper: str, wan
 
 def test_a_ttl_that_is_not_kept_is_explained_with_the_way_out() -> None:
     assert explain(limits_of("manual", "gandi", ()), 60) == (
-        "gandi keeps at least 300 s: 60 would become 300; set low_ttl = 300, "
-        "or the lead is worked out from what is observed"
+        "gandi keeps at least 300 s: 60 would become 300; set low_ttl = 300"
     )
     assert explain(limits_of("manual", "linode", ()), 60).startswith(
-        "linode keeps only 30, 120, 300 s and the like: 60 would become 120; set low_ttl = 120, "
+        "linode keeps only 30, 120, 300 s and the like: 60 would become 120; set low_ttl = 120"
     )
     assert explain(Limits("somebody", multiple=60, note="perhaps"), 61).startswith(
         "somebody keeps only multiples of 60 s (perhaps): 61 would become 120; "
     )
+
+
+def test_an_edit_where_the_delegation_does_not_point_is_named() -> None:
+    said = elsewhere("manual", "gandi", ("ns-512.awsdns-00.net",))
+    assert said == (
+        "the plan edits at gandi, but the delegation points to ns-512.awsdns-00.net (route53): "
+        "an edit there shows nowhere"
+    )
+    assert elsewhere("cloudflare", None, ("amy.ns.cloudflare.com",)) == ""
+    assert elsewhere("manual", None, ("ns-512.awsdns-00.net",)) == ""
+    assert elsewhere("manual", "gandi", ("ns1.example.com",)) == ""

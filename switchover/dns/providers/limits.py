@@ -153,9 +153,7 @@ def elsewhere(kind: str, service: str | None, hosts: Iterable[str]) -> str:
     if named is None or not owners or named.keeper in owners.values():
         return ""
     who = ", ".join(f"{host} ({keeper})" for host, keeper in sorted(owners.items()))
-    return (
-        f"the plan edits at {named.keeper}, but the delegation points to {who}: an edit at {named.keeper} shows nowhere"
-    )
+    return f"the plan edits at {named.keeper}, but the delegation points to {who}: an edit there shows nowhere"
 
 
 def kept_ttl(limits: Limits | None, wanted: int) -> int:
