@@ -30,11 +30,11 @@ jobs   = 4
 names   = ["{host}"]
 from    = "{from_}"
 to      = "{to}"
-low_ttl = 60
+low_ttl = {low_ttl}
 lead    = "48h"
 
 [dns.provider]
-kind = "manual"        # you are told what to edit; or "rfc2136" with server and key_file
+kind = "manual"        # you are told what to edit; or "rfc2136", "route53", … (see the README)
 
 [window]
 start    = {start}     # local time in the zone below
@@ -59,6 +59,9 @@ title = "Users were told about the window"
 """
 
 
+LOW_TTL = 60
+
+
 def new(options: argparse.Namespace) -> int:
     """Ask for what only the operator knows, look up the rest, write plans/NAME.toml; never over another file."""
     if not sys.stdin.isatty():
@@ -68,10 +71,12 @@ def new(options: argparse.Namespace) -> int:
     if path.exists():
         raise WrongUse(f"{path} is there already; choose another name, or open it: switchover {path}")
     host = _ask("host name that moves", "shop.example.com")
+    address, low_ttl = _look_up(host)
     text = TEMPLATE.format(
         name=name,
         host=host,
-        from_=_ask("address of the old host", _address_now(host)),
+        low_ttl=low_ttl,
+        from_=_ask("address of the old host", address),
         to=_ask("address of the new host", ""),
         source=_ask("old database (conninfo, no password)", "service=shop_old"),
         target=_ask("new database (conninfo, no password)", "service=shop_new"),
@@ -106,19 +111,23 @@ def _ask(question: str, default: str) -> str:
     return said or default
 
 
-def _address_now(host: str) -> str:
-    """The address that the name has now, by its authoritative servers; empty when that cannot be found out."""
+def _look_up(host: str) -> tuple[str, int]:
+    """The address that the name has now, empty when that cannot be found out; and the TTL its keeper keeps."""
     from switchover.dns.authority import NoAuthority, find_authority, observe
+    from switchover.dns.providers.limits import explain, kept_ttl, limits_of
 
-    async def look() -> str:
+    async def look() -> tuple[str, int]:
         authority = await find_authority(host, resolver=None)
         served = [answer.rrset for answer in await observe(authority) if answer.rrset is not None]
         if served:
             tell(f"{host} is {served[0]} in zone {authority.zone}")
-        return served[0].values[0] if served else ""
+        limits = limits_of("manual", None, authority.hosts.values())
+        if raised := explain(limits, LOW_TTL):
+            tell(raised)
+        return served[0].values[0] if served else "", kept_ttl(limits, LOW_TTL)
 
     try:
         return asyncio.run(look())
     except (NoAuthority, OSError) as error:
         tell(f"{host} could not be looked up: {error}")
-        return ""
+        return "", LOW_TTL

@@ -14,6 +14,7 @@ import dns.asyncquery
 import dns.exception
 import dns.inet
 import dns.message
+import dns.rcode
 
 from switchover.dns.message import Answer, Endpoint, Question, State, Way, clean_name
 from switchover.dns.reply import understand
@@ -31,6 +32,8 @@ _NO_ROUTE = frozenset(
     }
 )
 
+
+_KNOWS_NO_EDNS = frozenset({dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS})
 
 _PUBLIC = ipaddress.IPv6Network("2000::/3")
 _PRIVATE = (ipaddress.IPv6Network("fc00::/7"), ipaddress.IPv6Network("fe80::/10"))
@@ -95,6 +98,8 @@ async def _try(question: Question, timeout_s: float, *, tcp: bool = False) -> An
         return _nothing(question, state, f"{says} ({plain(error.strerror or str(error), 100)})")
     except (dns.exception.DNSException, EOFError, ValueError) as error:
         return _nothing(question, State.BROKEN, f"unreadable reply over {way} ({type(error).__name__})")
+    if question.edns and reply.rcode() in _KNOWS_NO_EDNS:
+        return await _try(replace(question, edns=False), timeout_s, tcp=tcp)
     answer = understand(question, reply, datetime.now(UTC))
     return replace(answer, ttl=max(0, answer.ttl - age)) if age and answer.ttl is not None else answer
 

@@ -187,6 +187,8 @@ class Question:
     dnssec: bool = False
     subnet: str = ""
     """Ask as if from this network (``ip/bits``, RFC 7871); empty: no word of it."""
+    edns: bool = True
+    """Whether to use EDNS; some old servers answer FORMERR to it (RFC 6891 section 7)."""
 
     def message(self) -> dns.message.QueryMessage:
         """Build the query: EDNS with NSID (RFC 5001), so that the site that answers tells its name."""
@@ -197,10 +199,10 @@ class Question:
         return dns.message.make_query(
             dns.name.from_text(self.name),
             self.rdtype,
-            use_edns=0,
+            use_edns=0 if self.edns else False,
             payload=PAYLOAD,
-            want_dnssec=self.dnssec,
-            options=options,
+            want_dnssec=self.dnssec and self.edns,
+            options=options if self.edns else None,
             flags=dns.flags.RD if self.recursion else 0,
         )
 

@@ -89,6 +89,16 @@ async def lossy_line(scene: Scene) -> None:
     await _front(scene, lose=0.3, delay_s=0.0)
 
 
+async def server_without_edns(scene: Scene) -> None:
+    """It answers FORMERR to whoever asks with EDNS."""
+    scene.net.nsd.stop()
+    rule = "addAction(EDNSOptionRule(3), RCodeAction(DNSRCode.FORMERR))"
+    old = Dnsdist(
+        scene.folder / "old", scene.at("127.0.0.13"), (scene.net.knot.endpoint,), "example.test.", rules=(rule,)
+    )
+    scene.start(old)
+
+
 async def _front(scene: Scene, *, lose: float, delay_s: float) -> None:
     """The third server is reached over a line of its own."""
     moved = scene.at("127.0.0.14")
@@ -347,6 +357,7 @@ CASES = (
     Case(one_server_alone, STAYS),
     Case(lagging_secondary, STAYS),
     Case(slow_line, STAYS),
+    Case(server_without_edns, STAYS),
     Case(lossy_line, STAYS),
     Case(truncated_answers, STAYS),
     Case(resolver_behind_several_caches, STAYS),

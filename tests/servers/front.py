@@ -23,6 +23,8 @@ class Dnsdist(Server):
     backends: Sequence[Endpoint]
     zone: str
     cache: bool = False
+    rules: Sequence[str] = ()
+    """More lines of its configuration."""
 
     program: ClassVar[str] = "dnsdist"
     package: ClassVar[str] = "dnsdist"
@@ -35,6 +37,7 @@ class Dnsdist(Server):
             "setServerPolicy(roundrobin)",
             *(f'newServer{{address="{each.ip}:{each.port}", healthCheckMode="up"}}' for each in self.backends),
         ]
+        lines += self.rules
         if self.cache:
             lines += ["cache = newPacketCache(1000, {maxTTL=86400, minTTL=0})", 'getPool(""):setCache(cache)']
         config = self.folder / "dnsdist.conf"

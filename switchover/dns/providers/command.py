@@ -41,13 +41,12 @@ from switchover.dns.providers import (
     Change,
     ChangeConflict,
     ChangeRefused,
-    ChangeUnknown,
     Unreachable,
 )
+from switchover.dns.providers.swap import Lost, swap
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 _DONE, _CONFLICT, _UNKNOWN = 0, 3, 4
@@ -137,7 +136,7 @@ class Command:
         try:
             return self._ending(await self._run("apply", change))
         except _Ended as error:
-            return str(error)
+            raise Lost(str(error)) from None
 
     @property
     def _program(self) -> str:
@@ -193,47 +192,6 @@ class Command:
             await _end(child)
         assert child.returncode is not None  # noqa: S101  it has been waited for
         return _Result(child.returncode, printed, _first_lines(said))
-
-
-async def swap(
-    keeper: str, change: Change, read: Callable[[], Awaitable[Rrset | None]], write: Callable[[], Awaitable[str]]
-) -> None:
-    """Read, compare, write, read back: what is read last decides, never what ``write`` says of it.
-
-    ``write`` returns what was said, or how the answer was lost; what it raises means that nothing was sent.
-    """
-    before = await read()
-    if before == change.new:
-        return
-    if before != change.old:
-        raise _changed(keeper, change, before, "before the change")
-    said = await write()
-    try:
-        now = await read()
-    except ChangeConflict:
-        raise
-    except ChangeRefused:  # of the reading; of the change it says nothing
-        raise ChangeUnknown(
-            f"the change of {change.owner} was sent to {keeper} ({said}), which could then not be asked what became "
-            f"of it: the record may be {change.old or 'absent'} or {change.new or 'absent'}. Look at it there, or run "
-            "again: what is done is recognised"
-        ) from None
-    if now == change.new:
-        return
-    if now == change.old:
-        raise ChangeRefused(
-            f"{keeper} did not make the change ({said}); {change.owner} is {change.old or 'absent'} as before"
-        )
-    raise _changed(keeper, change, now, f"after the change ({said})")
-
-
-def _changed(keeper: str, change: Change, seen: Rrset | None, when: str) -> ChangeConflict:
-    return ChangeConflict(
-        f"{change.owner} {change.rdtype} at {keeper} is {seen or 'absent'} {when}; the plan expects "
-        f"{change.old or 'absent'}, to become {change.new or 'absent'}. Somebody else changed it: "
-        "find out who, then look again",
-        seen,
-    )
 
 
 def _document(op: str, change: Change) -> str:

@@ -23,12 +23,11 @@ from switchover.dns.providers import (
     Change,
     ChangeConflict,
     ChangeRefused,
-    ChangeUnknown,
     ProviderError,
     Unreachable,
 )
-from switchover.dns.providers.command import swap
 from switchover.dns.providers.limits import limits_of
+from switchover.dns.providers.swap import Lost, swap
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -140,30 +139,13 @@ class Lexicon:
     async def apply(self, change: Change) -> None:
         """Update the record by its id; the record read back decides what happened."""
         self._expect_single(change)
-        late: list[str] = []
-        try:
-            await swap(
-                self.name,
-                change,
-                lambda: self.read(change.owner, change.rdtype),
-                lambda: self._write(change, late),
-            )
-        except (ChangeConflict, ChangeUnknown):
-            raise
-        except ChangeRefused as error:
-            if not late:
-                raise
-            raise ChangeUnknown(
-                f"{error}. But the call was not over ({late[0]}) and may still be made: "
-                "look at the record there before running again"
-            ) from None
+        await swap(self.name, change, lambda: self.read(change.owner, change.rdtype), lambda: self._write(change))
 
-    async def _write(self, change: Change, late: list[str]) -> str:
+    async def _write(self, change: Change) -> str:
         try:
             return await self._in_thread(lambda: self._update(change))
         except _TooLong as error:
-            late.append(str(error))
-            return str(error)
+            raise Lost(str(error)) from None
         except _Failed as error:
             return str(error)
 

@@ -30,9 +30,9 @@ from switchover.dns.providers import (
     Change,
     ChangeConflict,
     ChangeRefused,
-    ChangeUnknown,
     Unreachable,
 )
+from switchover.dns.providers.swap import Lost, changed, swap
 from switchover.dns.reply import understand
 from switchover.words import plain
 
@@ -55,10 +55,6 @@ _REFUSALS = {
     dns.rcode.SERVFAIL: "the server failed to store the update; see its log (often a read-only folder)",
 }
 _CHANGED = frozenset({dns.rcode.NXRRSET, dns.rcode.YXRRSET, dns.rcode.NXDOMAIN, dns.rcode.YXDOMAIN})
-
-
-class _Lost(Exception):
-    """The update was sent and no valid reply came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ class Rfc2136:
         query.use_tsig(self.key.for_dnspython())
         try:
             reply = await self._exchange(endpoint, query)
-        except _Lost as error:
+        except Lost as error:
             raise Unreachable(f"{self.server} could not be asked for {owner} {rdtype}: {error}") from None
         answer = understand(question, reply, datetime.now(UTC))
         if answer.state not in FIRM:
@@ -128,7 +124,7 @@ class Rfc2136:
         update.delete(self._name(change), change.rdtype, _NOBODY[change.rdtype])
         try:
             reply = await self._exchange(await self._locate(), update)
-        except _Lost as error:
+        except Lost as error:
             raise Unreachable(f"{self.server} did not answer the trial update: {error}") from None
         if reply.rcode() != dns.rcode.NOERROR:
             await self._explain(change, reply.rcode())
@@ -139,50 +135,17 @@ class Rfc2136:
 
     async def apply(self, change: Change) -> None:
         """Swap old for new; the record read back from the primary decides what happened."""
-        before = await self.read(change.owner, change.rdtype)
-        if before == change.new:
-            return
-        self._expect(change, before)
-        try:
-            reply = await self._exchange(await self._locate(), self._update(change))
-            said = dns.rcode.to_text(reply.rcode())
-        except _Lost as error:
-            said = str(error)
-        await self._read_back(change, said)
+        await swap(self.server, change, lambda: self.read(change.owner, change.rdtype), lambda: self._write(change))
 
-    async def _read_back(self, change: Change, said: str) -> None:
-        try:
-            now = await self.read(change.owner, change.rdtype)
-        except ChangeConflict:
-            raise
-        except ChangeRefused:  # of the reading; of the update it says nothing
-            raise ChangeUnknown(
-                f"the update of {change.owner} was sent to {self.server} ({said}), which could then not be "
-                f"asked what became of it: the record may be {change.old or 'absent'} or "
-                f"{change.new or 'absent'}. Look at it there, or run again: what is done is recognised"
-            ) from None
-        if now == change.new:
-            return
-        if now == change.old:
-            why = next((text for code, text in _REFUSALS.items() if dns.rcode.to_text(code) == said), "")
-            raise ChangeRefused(
-                f"{self.server} did not make the change ({said}{': ' + why if why else ''}); "
-                f"{change.owner} is {change.old or 'absent'} as before"
-            )
-        raise self._conflict(change, now, f"after the update ({said})")
+    async def _write(self, change: Change) -> str:
+        reply = await self._exchange(await self._locate(), self._update(change))
+        why = _REFUSALS.get(reply.rcode())
+        return dns.rcode.to_text(reply.rcode()) + (f": {why}" if why else "")
 
     def _expect(self, change: Change, seen: Rrset | None) -> None:
         """The TTL too: it cannot be a prerequisite (RFC 2136 section 2.4.2 wants it 0)."""
         if seen != change.old:
-            raise self._conflict(change, seen, "before the update")
-
-    def _conflict(self, change: Change, seen: Rrset | None, when: str) -> ChangeConflict:
-        return ChangeConflict(
-            f"{change.owner} {change.rdtype} on {self.server} is {seen or 'absent'} {when}; the plan expects "
-            f"{change.old or 'absent'}, to become {change.new or 'absent'}. Somebody else changed it: "
-            "find out who, then look again",
-            seen,
-        )
+            raise changed(self.server, change, seen, "before the change")
 
     async def _explain(self, change: Change, rcode: dns.rcode.Rcode) -> None:
         """Raise what the refusal means."""
@@ -232,7 +195,7 @@ class Rfc2136:
         return Endpoint(str(found[0][4][0]), self.port)
 
     async def _exchange(self, endpoint: Endpoint, message: dns.message.Message) -> dns.message.Message:
-        """Send over TCP. Raises Unreachable before it is sent, _Lost after, ChangeRefused for TSIG."""
+        """Send over TCP. Raises Unreachable before it is sent, Lost after, ChangeRefused for TSIG."""
         backend = dns.asyncbackend.get_backend("asyncio")
         family = dns.inet.af_for_address(endpoint.ip)
         there = (endpoint.ip, endpoint.port)
@@ -250,14 +213,14 @@ class Rfc2136:
             raise ChangeRefused(self._tsig_refusal(endpoint, error)) from None
         except (dns.exception.Timeout, OSError, EOFError) as error:
             told = "the connection was cut" if not isinstance(error, dns.exception.Timeout) else "no reply in time"
-            raise _Lost(told) from None
+            raise Lost(told) from None
         except dns.exception.FormError as error:
             # dnspython hides the rcode of an unsigned reply to a signed message behind this.
             if "TSIG" in str(error):
-                raise _Lost("the reply was not signed: key, zone or server is not the right one") from None
-            raise _Lost(f"unreadable reply ({type(error).__name__})") from None
+                raise Lost("the reply was not signed: key, zone or server is not the right one") from None
+            raise Lost(f"unreadable reply ({type(error).__name__})") from None
         except dns.exception.DNSException as error:
-            raise _Lost(f"unreadable reply ({type(error).__name__})") from None
+            raise Lost(f"unreadable reply ({type(error).__name__})") from None
 
     def _tsig_refusal(self, endpoint: Endpoint, error: dns.tsig.PeerError) -> str:
         key = f"key {self.key.name} ({self.key.algorithm})"

@@ -20,7 +20,7 @@ from switchover.dns.providers import (
     ChangeRefused,
     Unreachable,
 )
-from switchover.dns.providers.command import swap
+from switchover.dns.providers.swap import Lost, swap
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -48,10 +48,6 @@ class _Refused(Exception):
     def __init__(self, code: str, said: str) -> None:
         super().__init__(said)
         self.code = code
-
-
-class _Lost(Exception):
-    """The request was sent and no answer that can be relied on came."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +102,13 @@ class Route53:
     async def _write(self, change: Change) -> str:
         try:
             change_id = await asyncio.to_thread(self._send, _batch(change))
-        except _Lost as error:
-            return str(error)
         except _Refused as error:
             return f"{error.code}: {error}"
         return await self._await_sync(change_id)
 
     async def _await_sync(self, change_id: str) -> str:
         """Wait until Route 53 says that every server has it; not reached is no error, the servers are watched."""
-        with contextlib.suppress(TimeoutError, ChangeRefused, _Refused, _Lost):
+        with contextlib.suppress(TimeoutError, ChangeRefused, _Refused, Lost):
             async with asyncio.timeout(_INSYNC_S):
                 for _ in range(round(_INSYNC_S / _POLL_S)):
                     if await asyncio.to_thread(self._status, change_id) == "INSYNC":
@@ -143,7 +137,7 @@ class Route53:
             if error.code == "InvalidChangeBatch":
                 return f"lets {change.owner} be changed"
             raise ChangeRefused(f"Route 53 refused the trial batch ({error.code}): {error}") from None
-        except _Lost as error:
+        except Lost as error:
             raise Unreachable(f"Route 53 did not answer the trial batch: {error}") from None
         raise ChangeRefused(f"Route 53 took the deletion of {nowhere} from {change.owner}, which is not there")
 
@@ -152,7 +146,7 @@ class Route53:
             sets = list(self._sets(owner))
         except _Refused as error:
             raise Unreachable(f"Route 53 did not show {owner} ({error.code}): {error}") from None
-        except _Lost as error:
+        except Lost as error:
             raise Unreachable(f"Route 53 could not be asked for {owner} {rdtype}: {error}") from None
         found = [each for each in sets if each["Type"] == rdtype]
         for each in found:
@@ -185,7 +179,7 @@ class Route53:
             named = list(self._zones())
         except _Refused as error:
             raise Unreachable(f"Route 53 did not list its zones ({error.code}): {error}") from None
-        except _Lost as error:
+        except Lost as error:
             raise Unreachable(f"Route 53 could not be asked for its zones: {error}") from None
         public = [str(zone["Id"]) for zone in named if not zone.get("Config", {}).get("PrivateZone")]
         if len(public) == 1:
@@ -242,7 +236,7 @@ class Route53:
 
 @contextlib.contextmanager
 def _answers(client: Any) -> Iterator[None]:
-    """Turn boto's exceptions into ours: ChangeRefused, Unreachable (never sent), _Refused, _Lost."""
+    """Turn boto's exceptions into ours: ChangeRefused, Unreachable (never sent), _Refused, Lost."""
     from botocore import exceptions as boto  # type: ignore[import-untyped]
 
     try:
@@ -259,9 +253,9 @@ def _answers(client: Any) -> Iterator[None]:
             "nothing was sent"
         ) from None
     except boto.HTTPClientError as error:
-        raise _Lost(f"the answer was lost ({type(error).__name__})") from None
+        raise Lost(f"the answer was lost ({type(error).__name__})") from None
     except boto.BotoCoreError as error:
-        raise _Lost(f"the answer could not be used ({type(error).__name__})") from None
+        raise Lost(f"the answer could not be used ({type(error).__name__})") from None
 
 
 def _meaning(response: dict[str, Any]) -> Exception:
@@ -270,7 +264,7 @@ def _meaning(response: dict[str, Any]) -> Exception:
     if code in _NOT_LET_IN:  # without AWS's own words: they may repeat the signed request
         return ChangeRefused(f"Route 53 refused ({code}): this key {_NOT_LET_IN[code]}. Nothing has changed")
     if response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
-        return _Lost(f"Route 53 failed ({code}: {said})")
+        return Lost(f"Route 53 failed ({code}: {said})")
     return _Refused(code, said)
 
 
