@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from switchover.words import count, duration, glyph, instant
+from switchover.words import duration, glyph, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from switchover.plan.journal import Json
 
-_GOOD = frozenset({"ok", "new", "low"})
+_GOOD = frozenset({"ok", "same", "new", "low"})
 _SILENT = frozenset({"timeout", "no-route", "filtered", "refused", "broken"})
 _WEIGHT = {"error": "failed", "warn": "warn", "info": "todo"}
 
@@ -28,7 +28,7 @@ def _lines(survey: Mapping[str, Json]) -> Iterator[str]:
     )
     for hop in _rows(survey["chain"]):
         yield f"  {hop['owner']} is an alias of {hop['target']} (TTL {hop['ttl']})"
-    yield f"authoritative: {count(len(_rows(survey['authoritative'])), 'address')}; they decide"
+    yield f"authoritative ({len(_rows(survey['authoritative']))}); what these serve is the truth"
     for row in _rows(survey["authoritative"]):
         serial = f", serial {row['serial']}" if row["serial"] is not None else ""
         yield f"  {_mark(str(row['state']))} {row['host']} {row['address']}: {row['says']}{serial}"
@@ -48,11 +48,12 @@ def _resolvers(rows: Sequence[Mapping[str, Json]]) -> Iterator[str]:
     if not rows:
         return
     silent = [row for row in rows if row["state"] in _SILENT]
-    yield f"resolvers: {count(len(rows), 'address')}, {len(silent)} said nothing; they colour the picture, no more"
+    yield f"resolvers ({len(rows)}, {len(silent)} said nothing); they colour the picture and prove nothing"
     for row in rows:
         expires = f", until {instant(_time(row['expires']))}" if row["expires"] else ""
         ttl = f", kept {duration(int(str(row['ttl'])))} more" if row["ttl"] is not None else ""
-        yield f"  {_mark(str(row['state']))} {row['name']} {row['address']}: {row['says']}{ttl}{expires}"
+        who = str(row["address"]) if row["name"] == row["address"] else f"{row['name']} {row['address']}"
+        yield f"  {_mark(str(row['state']))} {who}: {row['says']}{ttl}{expires}"
 
 
 def _clock(survey: Mapping[str, Json]) -> Iterator[str]:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
     from switchover.plan.journal import Json
 
+
+def utc(at: datetime) -> str:
+    """An instant as it is written down: UTC, to the millisecond."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 ROUNDING = timedelta(seconds=2)
 """Resolvers round TTLs to seconds, at both ends."""
 
@@ -42,7 +48,7 @@ class Observation:
         """The observation as JSON."""
         return {
             "endpoint": str(self.endpoint),
-            "at": self.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": utc(self.at),
             "state": self.state.value,
             "ttl": self.ttl,
             "values": list(self.values),

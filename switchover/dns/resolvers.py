@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from switchover.dns.ask import ask
 from switchover.dns.message import Answer, Endpoint, State
-from switchover.dns.propagation import ROUNDING
+from switchover.dns.propagation import ROUNDING, utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,7 @@ AT_ONCE = 64
 class View(StrEnum):
     """What a resolver holds, against what is expected: never against what the others hold."""
 
+    SAME = "same"  # as the authority serves; where nothing is to change
     NEW = "new"
     OLD = "old"
     MIXED = "mixed"  # old here, new there: one address is many caches
@@ -102,7 +103,10 @@ HOLDS_OLD = frozenset({View.OLD, View.MIXED, View.BOTH, View.STALE, View.FLOOR})
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What is right to hold: the old record until ``bound``, the new one; ``ttl`` the most the authority gives."""
+    """What is right to hold: the old record until ``bound``, the new one; ``ttl`` the most the authority gives.
+
+    Where nothing is to change there is no old record, and the new one is what is served.
+    """
 
     old: frozenset[str]
     new: frozenset[str] = frozenset()
@@ -134,8 +138,8 @@ class ResolverView:
             "state": self.state.value,
             "says": self.detail,
             "ttl": self.ttl,
-            "expires": self.expires.isoformat(timespec="milliseconds") if self.expires else None,
-            "at": self.at.isoformat(timespec="milliseconds"),
+            "expires": utc(self.expires) if self.expires is not None else None,
+            "at": utc(self.at),
             "samples": self.samples,
         }
 
@@ -244,7 +248,7 @@ def _sum(counted: dict[View, int]) -> View:
             return worst
     if counted.keys() & HOLDS_OLD:
         return View.MIXED
-    return max((view for view in counted if view is not View.NEW), key=counted.__getitem__)
+    return max((view for view in counted if view not in (View.NEW, View.SAME)), key=counted.__getitem__)
 
 
 def _view(answer: Answer, expected: Expected) -> View:
@@ -269,18 +273,18 @@ def _view(answer: Answer, expected: Expected) -> View:
 
 
 def _values(answer: Answer, expected: Expected, *, stale: bool) -> View:
-    values = frozenset(answer.values)
+    values, ttl = frozenset(answer.values), answer.ttl or 0
+    long = expected.ttl is not None and ttl > expected.ttl
     if values == expected.new:
-        return View.NEW
+        return View.NEW if expected.old else View.FLOOR if long else View.SAME
     if values & expected.old and values & (expected.new - expected.old):
         return View.BOTH
     if values != expected.old:
         return View.OTHER
     if stale:
         return View.STALE
-    ttl = answer.ttl or 0
     late = expected.bound is not None and answer.at + timedelta(seconds=ttl) > expected.bound + ROUNDING
-    return View.FLOOR if late or (expected.ttl is not None and ttl > expected.ttl) else View.OLD
+    return View.FLOOR if late or long else View.OLD
 
 
 def _detail(answers: Sequence[Answer], views: Sequence[View]) -> str:

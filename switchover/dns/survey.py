@@ -12,7 +12,7 @@ from switchover.dns.conduct import judge_servers, look_thrice, old_ttl
 from switchover.dns.geo import depends_on_place
 from switchover.dns.leftovers import Move, leftovers
 from switchover.dns.message import FIRM, Answer, Endpoint, Rrset, State
-from switchover.dns.propagation import Observation, Proof, Track, exposure, follow, safe_instant, t0
+from switchover.dns.propagation import Observation, Proof, Track, exposure, follow, safe_instant, t0, utc
 from switchover.dns.resolvers import EVIDENCE, Expected, PublicResolver, ResolverView, Sweep, View, over_https
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Surveyor:
         """What resolvers should hold: by the plan, or else what the authority serves now."""
         if self.wanted is None:
             now = frozenset(value for answer in answers for value in answer.values)
-            return Expected(now, ttl=self._ttl or None)
+            return Expected(frozenset(), now, self._ttl or None)
         move, bound = self.wanted.move, None
         if self.wanted.cut and self.wanted.t0 is not None:
             bound = safe_instant(self.wanted.t0, self.wanted.low_ttl)
@@ -265,7 +265,7 @@ def to_json(survey: Survey) -> dict[str, Json]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if at is not None else None
+    return utc(at) if at is not None else None
 
 
 def _address(survey: Survey, answer: Answer) -> dict[str, Json]:

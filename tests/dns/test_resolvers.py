@@ -87,3 +87,8 @@ def test_the_plan_may_name_its_own_resolvers() -> None:
     assert named(None) == PUBLIC
     with pytest.raises(ValueError):
         named(("dns.example",))
+
+
+@pytest.mark.parametrize(("ttl", "expected"), [(20, View.SAME), (21, View.FLOOR)])
+def test_without_a_plan_a_resolver_is_measured_by_what_is_served(ttl: int, expected: View) -> None:
+    assert expected is judge("lab", [answer(OLD, ttl=ttl)], Expected(frozenset(), frozenset({OLD}), 20)).state

@@ -1,7 +1,7 @@
 """What keepers with an HTTP API have in common: one call with a deadline, its errors as ours, records one by one.
 
-The token goes into one header and nowhere else: neither httpx's own error texts, which may repeat a header, nor an
-answer that repeats the token are shown.
+The token goes into one header and nowhere else: httpx's own error texts are never shown, and from an answer that
+repeats the token it is cut out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
+import re
+import ssl
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -30,6 +34,7 @@ MOST = 16 * 1024 * 1024
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _GATEWAY = frozenset({502, 503, 504, *range(520, 528)})
 """Said by whoever stands before the API: what became of the request behind it is not known."""
+_SENDABLE = re.compile(rb"[\x21-\x7e]+")
 _TTL_MAX = 2**31 - 1
 
 
@@ -68,14 +73,15 @@ class Api:
 
     def clean(self, text: str, limit: int = 200) -> str:
         """Text of the API's, fit to be shown."""
-        secret = self.token.raw.decode("latin-1")
-        return plain(plain(text, 100_000).replace(secret, "…") if secret else text, limit)
+        return plain(plain(text, 100_000).replace(self.token.raw.decode("latin-1"), "…"), limit)
 
 
 async def call(
     api: Api, method: str, path: str, *, query: Mapping[str, str] | None = None, body: object = None
 ) -> Said:
     """Ask once. Raises Unreachable where nothing was sent, Lost where it was and no whole answer came."""
+    if not _SENDABLE.fullmatch(api.token.raw):  # httpx would log it and put it into its error
+        raise ChangeRefused(f"the token for {api.keeper} cannot be sent: it is empty or holds characters no token has")
     key, accept = api.header.encode(), (b"Accept", b"application/json")
     headers = [(key, api.scheme.encode() + api.token.raw), accept]
     client = _client(api)
@@ -88,8 +94,6 @@ async def call(
         raise Unreachable(f"{api.keeper} cannot be reached at {api.where} ({_why(error)}); nothing was sent") from None
     except (httpx.UnsupportedProtocol, httpx.InvalidURL):
         raise ChangeRefused(f"{api.where} is not a URL of {api.keeper}'s API: it begins with https://") from None
-    except httpx.LocalProtocolError:
-        raise ChangeRefused(f"the token for {api.keeper} cannot be sent: it holds characters no token has") from None
     except (httpx.TimeoutException, TimeoutError):
         raise Lost(f"no answer within {api.timeout_s:g} s") from None
     except httpx.HTTPError as error:
@@ -211,13 +215,21 @@ def seconds(number: object) -> int:
 
 def _client(api: Api) -> httpx.AsyncClient:
     """No redirects: the token goes to this address alone, or through the proxy that the environment names."""
+    roots = _roots(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    patience = httpx.Timeout(api.timeout_s, connect=min(5, api.timeout_s))
     try:
-        return httpx.AsyncClient(timeout=httpx.Timeout(api.timeout_s, connect=5), follow_redirects=False)
-    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        return httpx.AsyncClient(verify=roots, timeout=patience, follow_redirects=False)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise ChangeRefused(
-            f"{api.keeper} was not asked: the proxy or the certificates that the environment names (HTTPS_PROXY, "
-            f"SSL_CERT_FILE) cannot be used ({type(error).__name__})"
+            f"{api.keeper} was not asked: the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) "
+            f"cannot be used ({type(error).__name__})"
         ) from None
+
+
+@lru_cache(maxsize=4)
+def _roots(file: str | None, folder: str | None) -> ssl.SSLContext:
+    """The roots that OpenSSL finds in these variables or by default; read once, for it takes 20 ms of the loop."""
+    return ssl.create_default_context()
 
 
 async def _body(response: httpx.Response) -> bytes:
