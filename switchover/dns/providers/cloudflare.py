@@ -55,6 +55,8 @@ class Cloudflare:
     zone: str
     token: Secret
     url: str = "https://api.cloudflare.com/client/v4"
+    timeout_s: float = 15
+    """Of each call."""
 
     @property
     def name(self) -> str:
@@ -144,7 +146,7 @@ class Cloudflare:
 
     @property
     def _api(self) -> Api:
-        return Api("Cloudflare", self.url, self.token)
+        return Api("Cloudflare", self.url, self.token, timeout_s=self.timeout_s)
 
 
 def _entry(path: str, each: Any) -> Entry:

@@ -45,6 +45,8 @@ class DigitalOcean:
     zone: str
     token: Secret
     url: str = "https://api.digitalocean.com/v2"
+    timeout_s: float = 15
+    """Of each call."""
 
     @property
     def name(self) -> str:
@@ -124,7 +126,7 @@ class DigitalOcean:
 
     @property
     def _api(self) -> Api:
-        return Api("DigitalOcean", self.url, self.token)
+        return Api("DigitalOcean", self.url, self.token, timeout_s=self.timeout_s)
 
     @property
     def _meanings(self) -> dict[int, str]:

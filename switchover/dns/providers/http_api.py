@@ -61,6 +61,7 @@ class Api:
     header: str = "Authorization"
     scheme: str = "Bearer "
     timeout_s: float = 15
+    """Of a whole call, however the answer trickles in."""
 
     @property
     def where(self) -> str:

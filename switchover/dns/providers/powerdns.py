@@ -41,6 +41,8 @@ class PowerDns:
     zone: str
     token: Secret
     """``api-key`` of its configuration."""
+    timeout_s: float = 15
+    """Of each call."""
 
     @property
     def name(self) -> str:
@@ -112,7 +114,8 @@ class PowerDns:
 
     @property
     def _api(self) -> Api:
-        return Api("PowerDNS", self.url.rstrip("/").removesuffix("/api/v1"), self.token, "X-API-Key", "")
+        url = self.url.rstrip("/").removesuffix("/api/v1")
+        return Api("PowerDNS", url, self.token, "X-API-Key", "", self.timeout_s)
 
     @property
     def _path(self) -> str:
