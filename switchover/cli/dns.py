@@ -55,15 +55,17 @@ def _good(survey: Survey, options: argparse.Namespace) -> bool:
 
 
 def _show(surveys: Sequence[Survey], options: argparse.Namespace) -> None:
+    """One document, or a list of them for several names; while watching one a line."""
+    from switchover.cli.dns_text import text
     from switchover.dns.survey import to_json
 
-    for survey in surveys:
-        if options.json:
-            say(json.dumps(to_json(survey), indent=None if options.watch is not None else 2))
-        else:
-            from switchover.cli.dns_text import text
-
-            say(text(to_json(survey)))
+    documents = [to_json(survey) for survey in surveys]
+    if not options.json:
+        say("\n\n".join(text(document) for document in documents))
+    elif options.watch is None:
+        say(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+    else:
+        say("\n".join(json.dumps(document) for document in documents))
 
 
 def _surveyors(options: argparse.Namespace) -> list[Surveyor]:
