@@ -150,12 +150,38 @@ async def test_disabled_values_are_neither_served_nor_lost(primary: PowerDnsPrim
     for call in (powerdns.check, powerdns.apply):
         with pytest.raises(ChangeRefused, match="has disabled values"):
             await call(change)
-    assert await served(primary, "multi.example.test") == change.old
+    assert await served(primary, "multi.example.test") == change.old == await powerdns.read("multi.example.test")
+
+
+async def test_an_answer_without_end_is_given_up(
+    line: ApiServer, by_line: PowerDns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchover.dns.providers.http_api.MOST", 1 << 20)
+    line.answer = lambda _: (200, b" " * ((1 << 20) + 1))
+    with pytest.raises(Unreachable, match="longer than 1 MiB"):
+        await by_line.check(SWITCH)
 
 
 async def test_a_cname_is_never_given_an_address(powerdns: PowerDns) -> None:
     with pytest.raises(ChangeConflict, match="is a CNAME"):
         await powerdns.apply(replace(SWITCH, owner="app.example.test"))
+
+
+async def test_what_answers_in_the_records_place_is_named_and_what_is_disabled_is_not(
+    primary: PowerDnsPrimary, powerdns: PowerDns
+) -> None:
+    new = Change("example.test", "new.example.test", "A", (), 0, (NEW,), 20)
+    for kind, content in (("ALIAS", "www.example.test."), ("LUA", f"A \"ifportup(443, {{'{OLD}'}})\"")):
+        primary.pdnsutil("add-record", "example.test", "new", kind, "20", content)
+        with pytest.raises(ChangeConflict, match=f"is a {kind}"):
+            await powerdns.check(new)
+        primary.pdnsutil("delete-rrset", "example.test", "new", kind)
+    primary.pdnsutil("add-record", "example.test", "new", "LUA", "20", "TXT \"return '1'\"")
+    await powerdns.check(new)
+    primary.pdnsutil("delete-rrset", "example.test", "new", "LUA")
+    primary.pdnsutil("add-record", "example.test", "new", "CNAME", "20", "www.example.test.")
+    primary.sql("UPDATE records SET disabled = 1 WHERE name = ? AND type = ?", "new.example.test", "CNAME")
+    await powerdns.check(new)
 
 
 async def test_what_the_server_refuses_is_told_in_its_words(primary: PowerDnsPrimary, powerdns: PowerDns) -> None:

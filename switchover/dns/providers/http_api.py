@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from switchover.dns.keys import Secret
 
-MOST = 16 * 1024 * 1024
-"""Bytes of an answer: PowerDNS before 4.7 sends the whole zone for one record."""
+MOST = 32 * 1024 * 1024
+"""Bytes of an answer: PowerDNS sends a whole zone, about 150 bytes for each record."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _GATEWAY = frozenset({502, 503, 504, *range(520, 528)})
 """Said by whoever stands before the API: what became of the request behind it is not known."""
@@ -238,7 +238,7 @@ async def _body(response: httpx.Response) -> bytes:
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > MOST:
-            raise httpx.DecodingError("too long")
+            raise Lost(f"the answer is longer than {MOST >> 20} MiB")
     return bytes(body)
 
 

@@ -1,8 +1,9 @@
 """PowerDNS's own HTTP API: one PATCH replaces the record set in one transaction of its database.
 
-Measured on 4.7: the API does not compare, so that is done here, before and after. It leaves the zone's serial alone
-unless the zone has SOA-EDIT-API: secondaries that are notified or refresh by the serial would then never see the
-change, which is why the authoritative servers are watched.
+Measured on 4.7: the API does not compare, so that is done here, before and after. A set's comments stay, its disabled
+values go, so such a set is refused; asked for one name the API hides them, so before a change the whole zone is read.
+The zone's serial stays as it is unless the zone has SOA-EDIT-API: secondaries that go by the serial then never see the
+change, which is why every authoritative server is watched.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from switchover.dns.keys import Secret
 
-_KEEPS_NOTHING = frozenset({"slave", "secondary", "consumer"})
+_COPIES = frozenset({"slave", "secondary", "consumer"})
 """Kinds of zones that are copies: the next transfer would undo the change."""
+_ADDRESSES = ("A", "AAAA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +71,12 @@ class PowerDns:
         )
 
     async def read(self, owner: str, rdtype: str = "A") -> Rrset | None:
-        """The record as the database has it; refuses a set with disabled values, which a change would delete."""
-        query = {"rrset_name": f"{owner}."}  # before 4.7 it is ignored, and the whole zone comes
-        document = await get(self._api, self._path, self._meanings, query)
-        with understanding(self._api):
-            if str(document["kind"]).lower() in _KEEPS_NOTHING:
-                raise ChangeRefused(
-                    f"{self.zone} is only a copy at {self._api.where} (kind {plain(str(document['kind']), 20)}), which "
-                    "the next transfer overwrites: name the server that is its primary"
-                )
-            sets = {str(each["type"]): each for each in document["rrsets"] if each["name"].lower() == f"{owner}."}
-        expect_no_alias(self.name, owner, rdtype, set(sets))
-        return self._rrset(owner, rdtype, sets[rdtype]) if rdtype in sets else None
+        """The record as the database has it."""
+        return await self._read(owner, rdtype, {"rrset_name": f"{owner}."})  # before 4.7 the whole zone comes anyway
 
     async def check(self, change: Change) -> str:
         """Read the record with the key; PowerDNS knows no keys that may read and not write."""
-        expect_old(self.name, change, await self.read(change.owner, change.rdtype))
+        expect_old(self.name, change, await self._read(change.owner, change.rdtype))
         return (
             f"PowerDNS at {self._api.where} accepts the key, and {change.owner} {change.rdtype} is "
             f"{change.old or 'absent'} as expected (writing was not tried)"
@@ -92,7 +84,21 @@ class PowerDns:
 
     async def apply(self, change: Change) -> None:
         """Replace the set; the record read back decides what happened."""
-        await swap(self.name, change, lambda: self.read(change.owner, change.rdtype), lambda: self._write(change))
+        await swap(self.name, change, lambda: self._read(change.owner, change.rdtype), lambda: self._write(change))
+
+    async def _read(self, owner: str, rdtype: str, query: dict[str, str] | None = None) -> Rrset | None:
+        """Without a query out of the whole zone: only there values show that are disabled, which a change deletes."""
+        document = await get(self._api, self._path, self._meanings, query)
+        with understanding(self._api):
+            if str(document["kind"]).lower() in _COPIES:
+                raise ChangeRefused(
+                    f"{self.zone} is only a copy at {self._api.where} (kind {plain(str(document['kind']), 20)}), which "
+                    "the next transfer overwrites: name the server that is its primary"
+                )
+            sets = {str(each["type"]): each for each in document["rrsets"] if each["name"].lower() == f"{owner}."}
+            types = {kind for kind, each in sets.items() if kind == rdtype or _answers(each, kind, rdtype)}
+        expect_no_alias(self.name, owner, rdtype, types)
+        return self._rrset(owner, rdtype, sets[rdtype]) if rdtype in sets else None
 
     async def _write(self, change: Change) -> str:
         rrset: dict[str, Any] = {"name": f"{change.owner}.", "type": change.rdtype, "changetype": "DELETE"}
@@ -109,7 +115,7 @@ class PowerDns:
                     "delete or enable them there first"
                 )
             contents = [str(record["content"]) for record in each["records"]]
-            values = [address(each) if rdtype in ("A", "AAAA") else plain(each, 1100) for each in contents]
+            values = [address(text) if rdtype in _ADDRESSES else plain(text, 1100) for text in contents]
             return Rrset(tuple(values), seconds(each["ttl"])) if values else None
 
     @property
@@ -130,3 +136,17 @@ class PowerDns:
             403: "it lets this machine or key do nothing; see api-key and webserver-allow-from of its configuration",
             404: f"it keeps no zone {self.zone}, or its API is off (api=yes): compare with pdnsutil list-all-zones",
         }
+
+
+def _answers(each: Any, kind: str, rdtype: str) -> bool:
+    """Whether a set of another kind answers in the record's place; a LUA record names the type that it makes."""
+    contents = [str(record["content"]) for record in each["records"] if not record["disabled"]]
+    match kind:
+        case "CNAME":
+            return bool(contents)
+        case "ALIAS":
+            return bool(contents) and rdtype in _ADDRESSES
+        case "LUA":
+            return any(text.startswith(f"{rdtype} ") for text in contents)
+        case _:
+            return False
