@@ -5,14 +5,13 @@ dnspython's own HTTPS wants another HTTP library than ours; what RFC 8484 asks f
 
 from __future__ import annotations
 
-import os
-import ssl
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import dns.asyncquery
 import dns.message
 import httpx
+
+from switchover.roots import roots
 
 if TYPE_CHECKING:
     from switchover.dns.message import Question
@@ -30,7 +29,7 @@ async def over_tls(question: Question, timeout_s: float) -> dns.message.Message:
         timeout=timeout_s,
         port=there.port,
         server_hostname=there.detail or there.ip,
-        ssl_context=_context(),
+        ssl_context=roots(),
     )
 
 
@@ -42,7 +41,7 @@ async def over_https(question: Question, timeout_s: float) -> tuple[dns.message.
     query = question.message()
     query.id = 0
     try:
-        async with httpx.AsyncClient(http2=True, verify=_context(), timeout=timeout_s) as client:
+        async with httpx.AsyncClient(http2=True, verify=roots(), timeout=timeout_s) as client:
             said = await client.post(
                 str(question.endpoint),
                 content=query.to_wire(),
@@ -69,13 +68,3 @@ def _as_os_error(error: BaseException) -> OSError:
             return cause
         cause = cause.__cause__ or cause.__context__
     return OSError(str(error))
-
-
-def _context() -> ssl.SSLContext:
-    return _roots(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-
-
-@lru_cache(maxsize=4)
-def _roots(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The roots that OpenSSL finds in these variables or by default; read once, for it takes 20 ms of the loop."""
-    return ssl.create_default_context()

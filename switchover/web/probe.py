@@ -8,13 +8,13 @@ import ssl
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 import httpcore
 import httpx
 
+from switchover.roots import roots
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -97,20 +97,13 @@ async def probe(request: Request) -> Answered:
 
 
 def _client(request: Request) -> httpx.AsyncClient:
-    context = _roots(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    transport = httpx.AsyncHTTPTransport(verify=context, trust_env=False, retries=0)
+    transport = httpx.AsyncHTTPTransport(verify=roots(), trust_env=False, retries=0)
     if request.address is not None:
         host = httpx.URL(request.url).raw_host.decode("ascii")
         transport._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context, network_backend=_Pinned(host, request.address)
+            ssl_context=roots(), network_backend=_Pinned(host, request.address)
         )
     return httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)  # noqa: S113  probe has the deadline
-
-
-@lru_cache(maxsize=4)
-def _roots(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The roots that OpenSSL finds in these variables or by default; read once, for it takes 20 ms of the loop."""
-    return ssl.create_default_context()
 
 
 async def _follow(client: httpx.AsyncClient, request: Request) -> tuple[httpx.Response, bytes, int | None]:

@@ -10,11 +10,8 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-import os
 import re
-import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -22,6 +19,7 @@ import httpx
 from switchover.dns.message import Rrset
 from switchover.dns.providers import Change, ChangeConflict, ChangeRefused, Unreachable
 from switchover.dns.providers.swap import Lost, changed, swap
+from switchover.roots import roots
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -216,21 +214,14 @@ def seconds(number: object) -> int:
 
 def _client(api: Api) -> httpx.AsyncClient:
     """No redirects: the token goes to this address alone, or through the proxy that the environment names."""
-    roots = _roots(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
     patience = httpx.Timeout(api.timeout_s, connect=min(5, api.timeout_s))
     try:
-        return httpx.AsyncClient(verify=roots, timeout=patience, follow_redirects=False)
+        return httpx.AsyncClient(verify=roots(), timeout=patience, follow_redirects=False)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         raise ChangeRefused(
             f"{api.keeper} was not asked: the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY) "
             f"cannot be used ({type(error).__name__})"
         ) from None
-
-
-@lru_cache(maxsize=4)
-def _roots(file: str | None, folder: str | None) -> ssl.SSLContext:
-    """The roots that OpenSSL finds in these variables or by default; read once, for it takes 20 ms of the loop."""
-    return ssl.create_default_context()
 
 
 async def _body(response: httpx.Response) -> bytes:
