@@ -128,6 +128,7 @@ async def test_a_wrong_token_is_refused_with_what_to_do(
     with pytest.raises(ChangeRefused, match=f"{expected}.*Nothing has changed") as refused:
         await getattr(replace(cloudflare, token=Secret(token.encode())), call)(SWITCH)
     assert token not in str(refused.value)
+    assert not isinstance(refused.value, Unreachable)
     assert not server.made
 
 
@@ -206,6 +207,17 @@ async def test_several_values_none_and_going_away_are_refused_and_untouched(
             with pytest.raises(ChangeRefused, match="only one value that becomes one other"):
                 await call(change)
     assert not any(each.writes for each in server.asked)
+
+
+async def test_a_service_that_does_not_filter_is_read_right(
+    account: CloudflareApi, server: ApiServer, cloudflare: Cloudflare
+) -> None:
+    account.zones.append({"id": "1" * 32, "name": "other.test", "status": "active"})
+    record(account, "zzz.example.test")["content"] = OTHER
+    through = server.answer
+    server.answer = lambda asked: through(replace(asked, target=asked.target.replace("name=", "unknown=")))
+    assert await cloudflare.read(WWW) == Rrset((OLD,), 300)
+    assert await cloudflare.read("zzz.example.test") == Rrset((OTHER,), 300)
 
 
 async def test_a_cname_is_never_given_an_address(account: CloudflareApi, cloudflare: Cloudflare) -> None:
@@ -293,6 +305,7 @@ async def test_the_token_is_in_no_error_no_repr_no_log_and_no_address(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said = [repr(cloudflare), str(cloudflare.describe(SWITCH)), cloudflare.capabilities.says]
+    said.append(await cloudflare.check(SWITCH))
     bodies = [f'{{"errors": [{{"code": 1, "message": "{TOKEN}"}}]}}', f"what is {TOKEN}?", f'{{"message": "{TOKEN}"}}']
     for status in (200, 302, 400, 401, 403, 404, 418, 429, 500, 502):
         for body in bodies:

@@ -110,6 +110,7 @@ async def test_a_wrong_token_is_refused_with_what_to_do(
     with pytest.raises(ChangeRefused, match=r"HTTP 401: Unable to auth.*make one at .*Nothing has changed") as refused:
         await getattr(wrong, call)(SWITCH)
     assert "dop_v1_another" not in str(refused.value)
+    assert not isinstance(refused.value, Unreachable)
     assert not server.made
 
 
@@ -177,12 +178,17 @@ async def test_several_values_none_and_going_away_are_refused_and_untouched(
     assert not any(each.writes for each in server.asked)
 
 
-async def test_a_service_that_does_not_filter_is_read_right(server: ApiServer, digitalocean: DigitalOcean) -> None:
-    ask = server.answer
-    server.answer = lambda asked: ask(replace(asked, target=asked.target.replace("name=", "unknown=")))
+async def test_a_service_that_does_not_filter_is_read_right(
+    team: DigitalOceanApi, server: ApiServer, digitalocean: DigitalOcean
+) -> None:
+    record(team, "zzz")["data"] = OTHER
+    team.add("www", "2001:db8::10", type="AAAA")
+    through = server.answer
+    server.answer = lambda asked: through(replace(asked, target=asked.target.replace("name=", "unknown=")))
     assert await digitalocean.read(WWW) == Rrset((OLD,), 300)
-    assert all("api.digitalocean.invalid" not in each.headers["host"] for each in server.asked)
-    assert len(server.asked) == 2, "both pages"
+    assert await digitalocean.read(WWW, "AAAA") == Rrset(("2001:db8::10",), 300)
+    assert [each.query["page"] for each in server.asked] == ["1", "2", "3"] * 2
+    assert {each.headers["host"] for each in server.asked} == {server.url.removeprefix("http://")}
 
 
 async def test_a_cname_is_never_given_an_address(team: DigitalOceanApi, digitalocean: DigitalOcean) -> None:
@@ -263,6 +269,7 @@ async def test_the_token_is_in_no_error_no_repr_no_log_and_no_address(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said = [repr(digitalocean), str(digitalocean.describe(SWITCH)), digitalocean.capabilities.says]
+    said.append(await digitalocean.check(SWITCH))
     for status in (200, 302, 401, 403, 404, 422, 429, 500, 502):
         server.answer = lambda _, status=status: (status, f'{{"message": "{TOKEN}"}}'.encode())  # type: ignore[misc]
         for call in (digitalocean.check, digitalocean.apply):

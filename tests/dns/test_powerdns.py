@@ -17,6 +17,7 @@ from switchover.dns.providers.rfc2136 import Rfc2136
 from tests.dns.conftest import NEW, OLD, ZONE
 from tests.servers.cloud import ApiServer, forward
 from tests.servers.dns import free_port
+from tests.servers.http import Answer, HttpServer
 from tests.servers.powerdns import PowerDnsPrimary
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ async def test_a_wrong_key_is_refused_with_what_to_do(
     with pytest.raises(ChangeRefused, match=r"HTTP 401.*does not hold the api-key.*Nothing has changed") as refused:
         await getattr(wrong, call)(SWITCH)
     assert "another-key" not in str(refused.value)
+    assert not isinstance(refused.value, Unreachable)
     assert await served(primary) == SWITCH.old
 
 
@@ -239,7 +241,24 @@ async def test_an_old_server_that_sends_the_whole_zone_is_read_right(line: ApiSe
     through = line.answer
     line.answer = lambda asked: through(replace(asked, target=asked.target.partition("?")[0]))
     assert await by_line.read(WWW) == SWITCH.old
-    assert await by_line.read("example.test") == Rrset((OLD,), 20)
+    assert await by_line.read("mail.example.test") == Rrset((OLD,), 3600)
+    assert await by_line.read("multi.example.test") == Rrset((OLD, "192.0.2.11"), 20)
+
+
+async def test_an_answer_that_trickles_in_is_given_up_in_time(powerdns: PowerDns) -> None:
+    path = "/api/v1/servers/localhost/zones/example.test."
+    with HttpServer({path: Answer(drips=True)}) as slow:
+        with pytest.raises(Unreachable, match=r"no answer within 0\.3 s"):
+            await replace(powerdns, url=slow.url(""), timeout_s=0.3).check(SWITCH)
+        assert [asked for asked, _ in slow.asked] == [path]
+
+
+async def test_every_reason_that_the_server_gives_is_told(line: ApiServer, by_line: PowerDns) -> None:
+    through = line.answer
+    reasons = b'{"error": "Invalid", "errors": ["no such type", "no such name"]}'
+    line.answer = lambda asked: (422, reasons) if asked.writes else through(asked)
+    with pytest.raises(ChangeRefused, match=r"\(HTTP 422: Invalid; no such type; no such name\)"):
+        await by_line.apply(SWITCH)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"{}", b'{"kind": "Native", "rrsets": [1]}', b"<html>"])
@@ -254,7 +273,7 @@ async def test_the_key_is_in_no_error_no_repr_no_log_and_no_address(
 ) -> None:
     key = primary.api_key.raw.decode()
     caplog.set_level(logging.DEBUG)
-    said = [repr(by_line), str(by_line.describe(SWITCH)), by_line.capabilities.says]
+    said = [repr(by_line), str(by_line.describe(SWITCH)), by_line.capabilities.says, await by_line.check(SWITCH)]
     for status in (200, 302, 401, 403, 404, 422, 500, 502):
         line.answer = lambda _, status=status: (status, f'{{"error": "not {key}"}}'.encode())  # type: ignore[misc]
         for call in (by_line.check, by_line.apply):
@@ -314,6 +333,6 @@ async def test_signed_updates_with_a_wrong_secret_are_refused(
     primary: PowerDnsPrimary, updates: Rfc2136, call: Literal["check", "apply"]
 ) -> None:
     wrong = replace(updates, key=replace(updates.key, secret=Secret(b"wrong" * 6)))
-    with pytest.raises(ChangeRefused):
+    with pytest.raises(ChangeRefused, match="key, zone or server is not the right one"):
         await getattr(wrong, call)(SWITCH)
     assert await served(primary) == SWITCH.old
