@@ -19,6 +19,7 @@ from tests.dns.conftest import NEW, OLD, ZONE
 from tests.dns.scenes import Scene, warm
 from tests.servers.dns import NsdStatic, Unbound
 from tests.servers.front import Dnsdist
+from tests.servers.kresd import Kresd
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -38,6 +39,8 @@ class Case:
     view: View
     says: str = ""
     expires: bool = False
+    ttl: int = 20
+    """What the authority gives."""
 
     @property
     def name(self) -> str:
@@ -82,6 +85,15 @@ async def floor_under_ttls(scene: Scene) -> Endpoint:
     server = unbound(scene, "127.0.0.22", "cache-min-ttl: 120")
     await warm(server.endpoint, WWW)
     await change(scene)
+    return server.endpoint
+
+
+async def floor_of_five_seconds(scene: Scene) -> Endpoint:
+    """What knot-resolver gives out by itself for an answer that it has just fetched."""
+    await scene.swap((OLD,), (OLD,), ttl=1)
+    await scene.until_serial(2)
+    server = Kresd(scene.folder / "kresd", scene.at("127.0.0.25"), {"example.test.": SERVERS})
+    scene.start(server)
     return server.endpoint
 
 
@@ -159,6 +171,7 @@ CASES = (
     Case(warmed_before, View.OLD, "old in 6 of 6", expires=True),
     Case(two_caches_behind_one_address, View.MIXED, "new in", expires=True),
     Case(floor_under_ttls, View.FLOOR, "floor in 6 of 6", expires=True),
+    Case(floor_of_five_seconds, View.FLOOR, "floor in", expires=True, ttl=1),
     Case(serves_what_has_run_out, View.STALE, "extended error 3", expires=True),
     Case(cannot_ask_anyone, View.SERVFAIL, "SERVFAIL"),
     Case(refuses, View.REFUSED, "REFUSED"),
@@ -176,7 +189,7 @@ async def test_what_a_resolver_holds(net: Net, tmp_path: Path, case: Case) -> No
     async with AsyncExitStack() as stack:
         scene = Scene(net, tmp_path, stack)
         there = await case.arrange(scene)
-        expected = Expected(frozenset({OLD}), frozenset({NEW}), 20, datetime.now(UTC) + timedelta(seconds=22))
+        expected = Expected(frozenset({OLD}), frozenset({NEW}), case.ttl, datetime.now(UTC) + timedelta(seconds=22))
         (view,) = await sample([PublicResolver("lab", (there,))], WWW, expected, 6)
     assert (view.state, view.expires is not None) == (case.view, case.expires), view.detail
     assert case.says in view.detail
