@@ -294,6 +294,12 @@ async def test_rubbish_is_no_answer_and_no_traceback(server: ApiServer, cloudfla
         await cloudflare.read(WWW)
 
 
+async def test_being_asked_too_often_is_not_called_a_wrong_token(server: ApiServer, cloudflare: Cloudflare) -> None:
+    server.answer = lambda _: (429, b'{"errors": [{"code": 971, "message": "Please wait"}]}')
+    with pytest.raises(Unreachable, match=r"asked too often \(HTTP 429: 971 Please wait\): wait some minutes"):
+        await cloudflare.check(SWITCH)
+
+
 async def test_a_list_without_end_is_given_up(server: ApiServer, cloudflare: Cloudflare) -> None:
     server.answer = lambda _: (200, b'{"result": [], "result_info": {"total_pages": 1000000}}')
     with pytest.raises(ChangeRefused, match="more than 100 pages"):
