@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
 import socket
@@ -52,20 +53,22 @@ async def ask(  # noqa: PLR0913  a question, and how to ask it
 ) -> Answer:
     """Ask over UDP, over TCP if the reply is cut or none comes; or over TLS or HTTPS, as the endpoint says.
 
-    Try ``n`` waits ``n * timeout_s``, each from a new port. Raises BadName for a text that is no name; anything
-    the network does becomes the answer's state.
+    Try ``n`` waits ``n * timeout_s``, each from a new port, the last over UDP and TCP at once. Raises BadName for a
+    text that is no name; anything the network does becomes the answer's state.
     """
     question = Question(endpoint, clean_name(name), rdtype.upper(), recursion, dnssec, subnet)
-    answer = await _try(question, timeout_s)
-    for attempt in range(2, tries + 1):
+    for attempt in range(1, tries):
+        answer = await _try(question, timeout_s * attempt)
         if answer.state is not State.TIMEOUT:
             return answer
-        answer = await _try(question, timeout_s * attempt)
-    if answer.state is State.TIMEOUT and endpoint.way is Way.DNS:
-        # Some networks drop UDP and let TCP through; a server that answers there is not silent.
-        by_tcp = await _try(question, timeout_s, tcp=True)
-        answer = answer if by_tcp.state in (State.TIMEOUT, State.BROKEN) else by_tcp
-    return answer
+    if endpoint.way is not Way.DNS or tries == 1:
+        return await _try(question, timeout_s * tries)
+    # Some networks drop UDP and let TCP through; a server that answers there is not silent.
+    answer, by_tcp = await asyncio.gather(
+        _try(question, timeout_s * tries), _try(question, timeout_s * tries, tcp=True)
+    )
+    silent = answer.state is State.TIMEOUT and by_tcp.state not in (State.TIMEOUT, State.BROKEN)
+    return by_tcp if silent else answer
 
 
 async def _try(question: Question, timeout_s: float, *, tcp: bool = False) -> Answer:
@@ -113,7 +116,9 @@ async def _plain(question: Question, timeout_s: float, *, tcp: bool) -> tuple[dn
         except dns.message.Truncated:
             pass
     try:
-        return await dns.asyncquery.tcp(query, there.ip, timeout=2 * timeout_s, port=there.port), "TCP"
+        return await dns.asyncquery.tcp(
+            query, there.ip, timeout=timeout_s if tcp else 2 * timeout_s, port=there.port
+        ), "TCP"
     except dns.exception.Timeout as error:
         if tcp:
             raise

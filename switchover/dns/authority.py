@@ -111,17 +111,19 @@ def waive(authority: Authority, accept: Iterable[str]) -> Authority:
     return replace(authority, waived=waived)
 
 
-async def observe(authority: Authority, rdtype: str = "A") -> tuple[Answer, ...]:
-    """Ask every address for the owner's record and the zone's serial, all at once, without recursion."""
-    return tuple(await asyncio.gather(*(observe_one(end, authority, rdtype) for end in authority.endpoints)))
+async def observe(authority: Authority, rdtype: str = "A", tries: int = 2) -> tuple[Answer, ...]:
+    """Ask every address for the owner's record and the zone's serial, all at once, without recursion.
+
+    Two tries: a round is one of many, and must not take longer than the pause to the next.
+    """
+    return tuple(await asyncio.gather(*(observe_one(end, authority, rdtype, tries) for end in authority.endpoints)))
 
 
-async def observe_one(endpoint: Endpoint, authority: Authority, rdtype: str = "A") -> Answer:
+async def observe_one(endpoint: Endpoint, authority: Authority, rdtype: str = "A", tries: int = 2) -> Answer:
     """Ask one address for the owner's record, and for the SOA to go with it."""
     answer, soa = await asyncio.gather(
-        # Two tries: a round is one of many, and must not take longer than the pause to the next.
-        ask(endpoint, authority.owner, rdtype, tries=2, dnssec=authority.signed),
-        ask(endpoint, authority.zone, "SOA", tries=2),
+        ask(endpoint, authority.owner, rdtype, tries=tries, dnssec=authority.signed),
+        ask(endpoint, authority.zone, "SOA", tries=tries),
     )
     if answer.soa is None and soa.state is State.OK:
         answer = replace(answer, soa=soa.soa)
@@ -257,7 +259,7 @@ class _Search:
 
     async def _child_view(self, zone: str, endpoints: Sequence[Endpoint]) -> set[str]:
         """The servers that the zone's own servers list; they should agree."""
-        answers = await asyncio.gather(*(ask(end, zone, "NS") for end in endpoints))
+        answers = await asyncio.gather(*(ask(end, zone, "NS", tries=2) for end in endpoints))
         lists = {answer.endpoint: answer.values for answer in answers if answer.state is State.OK}
         if len(set(lists.values())) > 1:
             said = "; ".join(f"{end}: {', '.join(values)}" for end, values in lists.items())

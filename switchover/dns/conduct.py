@@ -36,7 +36,7 @@ async def look_thrice(authority: Authority) -> tuple[Look, ...]:
     rounds: list[Look] = [await observe(authority)]
     for _ in range(LOOKS - 1):
         await asyncio.sleep(BETWEEN_S)
-        rounds.append(await observe(authority))
+        rounds.append(await observe(authority, tries=1))
     return tuple(rounds)
 
 

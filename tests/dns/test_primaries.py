@@ -102,10 +102,8 @@ async def test_a_zone_on_another_make_is_surveyed_and_proved_without_alarm(net: 
         here = "127.0.0.1"
         text = ZONE.replace("@ NS ns2\n@ NS ns3\n", "").replace("ns1 A 127.0.0.11", f"ns1 A {here}")
         scene.start(make(kind, tmp_path / kind, scene.at(here), text, net.key))
-        scene.parent(
-            ("example NS ns2.example\nexample NS ns3.example\n", ""),
-            ("ns1.example A 127.0.0.11", f"ns1.example A {here}"),
-        )
+        alone = ("example NS ns2.example\nexample NS ns3.example\n", "")
+        scene.parent(alone, ("ns1.example A 127.0.0.11", f"ns1.example A {here}"))
         scene.stub("example.test.", here)
         scene.server = scene.at(here)
         outcome = await play(scene, deadline_s=8)

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
@@ -47,6 +48,16 @@ class Key:
         return path
 
 
+_PROBE = """
+import sys, dns.exception, dns.message, dns.query
+ip, port, zone = sys.argv[1:]
+try:
+    print(int(dns.query.tcp(dns.message.make_query(zone, "SOA"), ip, timeout=1, port=int(port)).flags))
+except (OSError, EOFError, dns.exception.DNSException):
+    print(-1)
+"""
+
+
 def free_port(
     ips: Sequence[str] = ("127.0.0.10", "127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.21"),
 ) -> int:
@@ -74,6 +85,8 @@ class Server:
     folder: Path
     endpoint: Endpoint
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    within: Sequence[str] = field(default=(), kw_only=True)
+    """What enters the network namespace that it runs in; empty: this one."""
 
     program: ClassVar[str]
     package: ClassVar[str]
@@ -103,7 +116,7 @@ class Server:
         if path is None:
             pytest.fail(f"{self.program} is not installed: apt-get install {self.package} (see .ci/run)")
         self.folder.mkdir(parents=True, exist_ok=True)
-        argv = [path, *self.configure()]
+        argv = [*self.within, path, *self.configure()]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 argv,
@@ -129,6 +142,10 @@ class Server:
         pytest.fail(f"{self.program} at {self.endpoint} did not answer for {zone} in {READY_S} s:\n{self.log}")
 
     def _answers(self, zone: str, authoritative: bool) -> bool:
+        if self.within:
+            argv = [*self.within, sys.executable, "-c", _PROBE, self.endpoint.ip, str(self.endpoint.port), zone]
+            flags = int(subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout)
+            return flags >= 0 and (not authoritative or bool(flags & dns.flags.AA))
         query = dns.message.make_query(zone, "SOA")
         try:
             reply = dns.query.tcp(query, self.endpoint.ip, timeout=1, port=self.endpoint.port)
