@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
 import time
+from datetime import datetime
+from typing import Any
 
 from switchover.demo import texts
 from switchover.plan.outline import StepName
@@ -167,3 +170,59 @@ def test_a_neighbour_database_whose_name_is_no_utf8_disturbs_nothing(world: Worl
                 connection.execute("DROP DATABASE bytes WITH (FORCE)")
     assert ended.code == 0, ended.err
     assert world.progress().finished
+
+
+def survey(world: World) -> dict[str, Any]:
+    ended = subprocess.run(
+        [sys.executable, "-m", "switchover", "dns", "--plan", str(world.plan), "--json"],
+        env=world.env(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout, ended.stderr
+    return dict(json.loads(ended.stdout))
+
+
+def test_the_survey_follows_the_plan_from_before_to_cut(world: World) -> None:
+    world.reset()
+    before = survey(world)
+    assert (before["expected"]["phase"], before["t0"], before["proved"]) == ("before", None, False)
+    assert {row["state"] for row in before["authoritative"]} == {"old"}
+    world.prepare()
+    lowered = survey(world)
+    facts = next(state.facts for state in world.progress().steps if state.name is StepName.LOWER_TTL)
+    assert (lowered["expected"]["phase"], {row["state"] for row in lowered["authoritative"]}) == ("lowered", {"low"})
+    assert datetime.fromisoformat(lowered["t0"]) == datetime.fromisoformat(str(facts["t0"])).replace(
+        microsecond=int(lowered["t0"][20:23]) * 1000
+    )
+    assert world.through("verify").code == 0
+    cut = survey(world)
+    assert (cut["expected"]["phase"], {row["state"] for row in cut["authoritative"]}) == ("cut", {"new"})
+    assert datetime.fromisoformat(cut["safe"]) > datetime.fromisoformat(lowered["safe"])
+
+
+def test_a_run_killed_while_it_watches_watches_again_before_it_believes(world: World) -> None:
+    """The record is right by then; that it stays so is looked at for as long as ever."""
+    world.reset()
+    assert world.command("run", "--through", "rehearsal").code == 0
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "switchover", "run", str(world.plan), "--through", "lower-ttl", "--events"],
+        env=world.env(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert runner.stdout is not None
+    while "addresses serve it" not in runner.stdout.readline():
+        pass
+    runner.kill()
+    runner.stdout.close()
+    runner.wait()
+    assert world.command("run", "--through", "lower-ttl").code == 0
+    entries = [entry for entry in world.entries() if entry.action.startswith("set-ttl ")]
+    assert [entry.what.value for entry in entries] == ["intent", "intent", "done"]
+    rows = entries[-1].data["result"]["servers"]  # type: ignore[index,call-overload]
+    assert all(row["probes"] >= 3 and row["proved"] for row in rows)
+    facts = next(state.facts for state in world.progress().steps if state.name is StepName.LOWER_TTL)
+    assert facts["original_ttl"] == {"shop.test": 2}
