@@ -85,6 +85,12 @@ def clock(at: datetime, zone: ZoneInfo | None = None) -> str:
     return f"{at.astimezone(zone):%H:%M:%S %Z}" if zone is not None else f"{at.astimezone(UTC):%H:%M:%S}Z"
 
 
+def moment(at: datetime, now: datetime) -> str:
+    """The time of day in UTC; with the date where it is not about today."""
+    near = abs((at - now).total_seconds()) < 12 * 3600
+    return clock(at) if near else f"{at.astimezone(UTC):%m-%d %H:%MZ}"
+
+
 _GLYPHS = {
     "waiting": ("○", "-"),
     "todo": ("○", "-"),

@@ -42,6 +42,7 @@ STYLES = {
     "unknown": "bold magenta",
     "undoing": "yellow",
     "undone": "yellow",
+    "warn": "bold yellow",
 }
 
 

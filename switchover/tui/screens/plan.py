@@ -21,6 +21,7 @@ from switchover.plan.outline import STEPS, StepName
 from switchover.plan.progress import Passed, StepStatus
 from switchover.tui import draw
 from switchover.tui.screens.ask import Answer, Ask, Attest
+from switchover.tui.screens.propagation import PropagationScreen
 from switchover.tui.watch import MOST_LINES, Tail, View, last_words, look, stamp, start_runner
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class PlanScreen(Screen[None]):
         Binding("x", "abort", "abort", tooltip="stop the running cutover at its next safe point; it undoes itself"),
         Binding("a", "attest", "attest", tooltip="sign a checklist item"),
         Binding("r", "report", "report", tooltip="the report so far"),
+        Binding("p", "propagation", "propagation", tooltip="what DNS servers and caches give now; changes nothing"),
         Binding("l", "zoom", "log", tooltip="the log alone, or everything again"),
         Binding("question_mark,f1", "help", "help", tooltip="the keys and the words"),
         Binding("q,ctrl+c", "leave", "leave", tooltip="leave; a run goes on without the wizard"),
@@ -239,6 +241,9 @@ class PlanScreen(Screen[None]):
 
     def action_report(self) -> None:
         self.app.show_report(self.path)
+
+    def action_propagation(self) -> None:
+        self.app.push_screen(PropagationScreen(self.view))
 
     def action_help(self) -> None:
         self.app.show_help(self)
