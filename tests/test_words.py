@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from switchover.plan.progress import ActionStatus, StepStatus
-from switchover.words import clock, count, duration, glyph, instant, plain, size
+from switchover.words import clock, count, duration, glyph, instant, moment, plain, size
 
 HOSTILE = {
     "C0": "".join(map(chr, [*range(9), *range(11, 32)])),
@@ -130,6 +130,13 @@ def test_a_moment_is_said_in_the_plans_zone_with_its_offset() -> None:
     assert instant(at.replace(microsecond=257_999), fine=True) == "2026-12-06 03:00:00.25Z"
     assert clock(at, toronto) == "22:00:00 EST"
     assert clock(at) == "03:00:00Z"
+
+
+def test_a_moment_of_another_day_is_said_with_its_date() -> None:
+    now = datetime(2026, 12, 6, 3, 0, tzinfo=UTC)
+
+    assert moment(now, now) == moment(now, now + timedelta(hours=11)) == "03:00:00Z"
+    assert moment(now, now + timedelta(hours=13)) == moment(now, now - timedelta(hours=13)) == "12-06 03:00Z"
 
 
 def test_every_state_has_a_mark_and_one_for_plain_terminals() -> None:

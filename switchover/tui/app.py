@@ -89,14 +89,19 @@ class Wizard(App[int]):
         text = self._report(path) if self._report is not None else "no report"
         self.push_screen(ReadScreen("report, from the journal alone", Text(plain(text, 1 << 20))))
 
-    def show_help(self, screen: Screen[None]) -> None:
-        """The keys of the screen one comes from, and what the marks mean."""
+    def show_help(self, screen: Screen[None], about: Text | None = None) -> None:
+        """The keys of the screen one comes from, and what its words mean; the plan's, where there is no ``about``."""
         text = Text("Keys\n", "bold")
         for binding in screen.BINDINGS:
-            if isinstance(binding, Binding):
+            if isinstance(binding, Binding) and binding.show:
                 key = binding.key.split(",")[0].replace("question_mark", "?")
-                text.append(f"  {key:<8} {binding.description:<10} {binding.tooltip}\n")
-        text.append("  up/down  choose     another step, or another plan\n")
+                text.append(f"  {key:<8} {binding.description:<11} {binding.tooltip}\n")
+        text.append_text(about if about is not None else self._about())
+        self.push_screen(ReadScreen("help", text))
+
+    def _about(self) -> Text:
+        """Marks and steps of a plan."""
+        text = Text("  up/down  choose      another step, or another plan\n")
         text.append("\nMarks\n", "bold")
         for state in STATES:
             text.append(f"  {glyph(state, ascii_only=self.ascii_only)} {state}\n")
@@ -108,7 +113,7 @@ class Wizard(App[int]):
             "Until users have written on the new host, going back loses nothing; after that their rows are\n"
             "counted, kept aside, and named before anything is done.\n"
         )
-        self.push_screen(ReadScreen("help", text))
+        return text
 
     def _fatal_error(self) -> None:
         """Show a crash without the values of variables: a connection text may be among them."""

@@ -107,7 +107,7 @@ class Feed:
             self.ignored += 1
             return
         before = self.pictures.get(picture.name)
-        if before is not None and before.at is not None and picture.at is not None:
+        if before is not None and before.at is not None and picture.at is not None and picture.round != 1:
             self.gaps[picture.name] = (picture.at - before.at).total_seconds()
         self.pictures[picture.name] = picture
 

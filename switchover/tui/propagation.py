@@ -48,6 +48,14 @@ WORDS = {
 SILENT = ("timeout", "no-route", "refused", "filtered")
 """What a resolver says nothing of the record with."""
 HOLDS_OLD = ("old", "mixed", "both", "stale", "floor")
+MEANINGS = (
+    ("done", "what the plan expects by now: the low TTL before the cut, the new address after it"),
+    ("todo", "a cache holds the old address while it still may"),
+    ("stale", "old, mixed or both: not yet, or not any more, what is expected"),
+    ("warn", "stale or too long: a cache that keeps the old address beyond its TTL"),
+    ("failed", "wrong: another address, no such name, a server that cannot answer for the zone"),
+    ("unknown", "no answer, or no route from here: says nothing, and counts as no"),
+)
 KINDS = {"error": "failed", "warn": "warn", "info": "todo"}
 LABEL = 15
 ROOMY = 98
@@ -220,8 +228,8 @@ def resolvers(picture: Picture, now: datetime, width: int, *, ascii_only: bool) 
     """Public resolvers: colour. Those that hold the old address come first, those that say nothing in one line."""
     told = [each for each in picture.caches if each.state not in SILENT]
     counted = Counter(_word(each.state) for each in told)
-    says = "".join(f"{number} {word}, " for word, number in counted.most_common())
-    lines = [Text.assemble(("Resolvers", "bold"), f": {says}colour, never the gate")]
+    says = ", ".join(f"{number} {word}" for word, number in counted.most_common())
+    lines = [Text.assemble(("Resolvers", "bold"), f": {says}{'; ' if says else ''}colour, never the gate")]
     rows = [_cache(each, picture, now) for each in sorted(told, key=_weight)]
     lines += grid(("resolver", "address", "left", "until"), rows, width, ascii_only=ascii_only)
     for state in SILENT:
@@ -296,6 +304,24 @@ def first_round(name: str, started: datetime, now: datetime, argv: Sequence[str]
         f" about {name}: which servers decide about it, then each of their addresses, three times, then the public "
         "resolvers. The first round takes some seconds; a silent server makes it longer.",
         (f"\n\nswitchover {words}" if words else "", "dim"),
+    )
+
+
+def about(*, ascii_only: bool) -> Text:
+    """What the words and marks of this screen mean."""
+    text = Text("  up/down  scroll      also page up, page down, home, end\n")
+    text.append("\nWords\n", "bold")
+    text.append(
+        "  T0            since when no authoritative server hands out the old record any more\n"
+        "  safe instant  T0 and the old TTL: when the last cache that obeys has forgotten it\n"
+        "  exposure      how long caches may keep the old address if one cuts now\n"
+    )
+    text.append("\nMarks\n", "bold")
+    for kind, says in MEANINGS:
+        text.append_text(Text.assemble("  ", mark(kind, ascii_only=ascii_only), f" {says}\n"))
+    return text.append(
+        "\nThe authoritative servers are the gate: the plan goes on only by what they all give. Resolvers are a few\n"
+        "caches of many: they colour the picture. A process of its own asks; it ends when this screen is left.\n"
     )
 
 

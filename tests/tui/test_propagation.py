@@ -7,27 +7,32 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from switchover.tui.screens.propagation import PropagationScreen
 from textual.pilot import Pilot
 
 from switchover.plan.journal import What
+from switchover.tui import propagation
 from switchover.tui.app import Wizard
 from switchover.tui.feed import Feed
 from switchover.tui.picture import Picture, read
 from switchover.tui.screens.plan import PlanScreen
+from switchover.tui.screens.propagation import PropagationScreen
 from switchover.tui.screens.read import ReadScreen
 from tests.tui.conftest import NOW, Story, assert_golden, rows
+from tests.tui.test_keys import HOSTILE
 
 SIZES = [(120, 40), (80, 24)]
 OLD, NEW = "203.0.113.10", "198.51.100.20"
 CHILD = """\
-import sys, time
-print(open(sys.argv[1]).read(), end="", flush=True)
+import sys
+import time
+sys.stdout.buffer.write(open(sys.argv[1], "rb").read())
+sys.stdout.flush()
 print(sys.argv[2], file=sys.stderr, flush=True) if sys.argv[2] else time.sleep(600)
 sys.exit(1)
 """
@@ -167,6 +172,11 @@ async def until(pilot: Pilot[int], holds: Callable[[], bool]) -> None:
     await pilot.pause()
 
 
+def screen_text(pilot: Pilot[int]) -> str:
+    assert isinstance(pilot.app, Wizard)
+    return rows(pilot.app)
+
+
 async def opened(
     pilot: Pilot[int], ready: Callable[[Feed], bool] = lambda feed: bool(feed.pictures)
 ) -> PropagationScreen:
@@ -200,7 +210,7 @@ async def test_the_picture(
     asked.prints(earlier, state())
     async with wizard().run_test(size=size) as pilot:
         await opened(pilot, lambda feed: "shop.example.com" in feed.gaps)
-        assert_golden(f"propagation-{state.__name__}", size, rows(pilot.app))  # type: ignore[arg-type]
+        assert_golden(f"propagation-{state.__name__}", size, screen_text(pilot))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -209,7 +219,7 @@ async def test_before_anything_came_it_says_what_is_asked(
 ) -> None:
     async with wizard().run_test(size=size) as pilot:
         await opened(pilot, lambda feed: True)
-        assert_golden("propagation-nothing", size, rows(pilot.app))  # type: ignore[arg-type]
+        assert_golden("propagation-nothing", size, screen_text(pilot))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -220,7 +230,7 @@ async def test_a_child_that_dies_is_told_with_its_last_words(
     asked.dies = "first words\nno server of example.com answers"
     async with wizard().run_test(size=size) as pilot:
         await opened(pilot, lambda feed: bool(feed.ended))
-        assert_golden("propagation-failed", size, rows(pilot.app))  # type: ignore[arg-type]
+        assert_golden("propagation-failed", size, screen_text(pilot))
 
 
 async def test_after_it_has_ended_it_can_be_asked_again(
@@ -277,13 +287,14 @@ async def test_a_child_that_does_not_heed_the_end_is_killed(
 async def test_lines_that_are_no_picture_are_counted_and_left_out(
     story: Story, wizard: Callable[[], Wizard], asked: Asked
 ) -> None:
-    garbage = ["Traceback", "[1, 2]", '{"name": 5}', "[" * 100_000, '{"round": NaN}', "\x00\udc80".encode().hex()]
-    asked.prints(*garbage, lowered())
+    garbage = [b"Traceback", b"[1, 2]", b'{"name": 5}', b"[" * 100_000, b'{"round": NaN}', b"\xff\x00\x1b[2J"]
+    asked.prints(lowered())
+    asked.lines.write_bytes(b"\n".join([*garbage, asked.lines.read_bytes()]))
     async with wizard().run_test(size=(80, 24)) as pilot:
         screen = await opened(pilot)
         assert screen.feed.ignored == len(garbage)
-        assert "6 lines from the asking made no sense" in rows(pilot.app)  # type: ignore[arg-type]
-        assert "59m12s" in rows(pilot.app)  # type: ignore[arg-type]
+        assert "6 lines from the asking made no sense" in screen_text(pilot)
+        assert "59m12s" in screen_text(pilot)
 
 
 async def test_each_name_has_its_picture(story: Story, wizard: Callable[[], Wizard], asked: Asked) -> None:
@@ -294,7 +305,7 @@ async def test_each_name_has_its_picture(story: Story, wizard: Callable[[], Wiza
         for key in ("right", "tab", "left", "shift+tab"):
             await pilot.press(key)
             await pilot.pause()
-            assert f"propagation of {screen.name_shown}  " in rows(pilot.app)  # type: ignore[arg-type]
+            assert f"propagation of {screen.name_shown}  " in screen_text(pilot)
             order.append(screen.name_shown.split(".")[0])
         assert order == ["www", "shop", "www", "shop"]
 
@@ -303,10 +314,10 @@ async def test_it_scrolls_to_the_findings(story: Story, wizard: Callable[[], Wiz
     asked.prints(before())
     async with wizard().run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        assert "1 error below: aaaa shop.example.com" in rows(pilot.app)  # type: ignore[arg-type]
-        assert "Remove the AAAA record" not in rows(pilot.app)  # type: ignore[arg-type]
+        assert "1 error below: aaaa shop.example.com" in screen_text(pilot)
+        assert "Remove the AAAA record" not in screen_text(pilot)
         await pilot.press("end")
-        await until(pilot, lambda: "Remove the AAAA record" in rows(pilot.app))  # type: ignore[arg-type]
+        await until(pilot, lambda: "Remove the AAAA record" in screen_text(pilot))
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
@@ -318,14 +329,14 @@ async def test_the_help_tells_its_keys(
         await pilot.press("question_mark")
         await pilot.pause()
         assert isinstance(pilot.app.screen, ReadScreen)
-        text = rows(pilot.app)  # type: ignore[arg-type]
-        assert all(word in text for word in ("next name", "previous", "ask again", "back to the plan"))
+        text = screen_text(pilot)
+        assert all(word in text for word in ("next name", "previous", "ask again", "back to the plan", "T0", "up/down"))
 
 
 async def test_a_change_of_what_is_expected_asks_anew(
     story: Story, wizard: Callable[[], Wizard], asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("switchover.tui.screens.propagation.DRAW_EVERY_S", 0.01)
+    monkeypatch.setattr("switchover.tui.screens.propagation.DRAW_EVERY_S", 0.1)
     asked.prints(lowered())
     story.prepared()
     async with wizard().run_test() as pilot:
@@ -333,8 +344,101 @@ async def test_a_change_of_what_is_expected_asks_anew(
         first = screen.feed.pid
         assert first is not None
         story.run()
-        await pilot.pause(0.1)
+        await pilot.pause(0.4)
         assert screen.feed.pid == first  # nothing that DNS depends on
         story.begin("cutover", "set-address shop.example.com")
         story.tell("cutover", "set-address shop.example.com", What.INTENT, before={})
         await until(pilot, lambda: screen.feed.pid not in (None, first) and not is_there(first))
+
+
+def test_the_countdown_ends_at_the_low_ttl_before_the_cut_and_at_nothing_after_it() -> None:
+    early, late = seen(lowered()), seen(cut())
+    assert early.safe is not None
+    assert late.safe is not None
+    second = timedelta(seconds=1)
+
+    assert propagation.exposed_s(early, early.safe - 3552 * second) == 3552
+    assert propagation.exposed_s(early, early.safe - 61 * second) == 61
+    assert propagation.exposed_s(early, early.safe + 9000 * second) == 60
+    assert propagation.exposed_s(late, late.safe - second) == 1
+    assert "none" not in propagation.clocks(late, late.safe - second / 2, None).plain
+    assert "none  caches that obey TTLs have dropped" in propagation.clocks(late, late.safe, None).plain
+    assert "passed  5s ago" in propagation.clocks(late, late.safe + 5 * second, None).plain
+
+
+def test_without_t0_the_exposure_does_not_count_down() -> None:
+    picture = seen(before())
+
+    assert propagation.exposed_s(picture, NOW) == propagation.exposed_s(picture, NOW + timedelta(hours=9)) == 3600
+
+
+def test_what_was_proved_earlier_is_not_told_as_seen_now() -> None:
+    blind = replace(seen(lowered()), weaker="port 53 is blocked")
+
+    assert "proved earlier; not to be seen now" in propagation.clocks(blind, NOW, None).plain
+    assert "not proved" in propagation.clocks(replace(blind, proved=False), NOW, None).plain
+
+
+def test_an_address_is_marked_by_what_the_plan_expects_by_now() -> None:
+    def marks(document: dict[str, Any], *states: str) -> str:
+        picture = seen(
+            {**document, "authoritative": [server("ns", "192.0.2.1", state) for state in states], "chain": []}
+        )
+        text = propagation.servers(picture, NOW, 200, ascii_only=True).plain
+        return "".join(line[0] for line in text.splitlines()[2:])
+
+    states = ("low", "new", "old", "other", "nxdomain", "timeout", "no-route", "never heard of")
+    assert marks(before(), *states) == "vx~xx??x"
+    assert marks(cut(), *states) == "~v~xx??x"
+
+
+@pytest.mark.parametrize("width", [40, 78, 115])
+def test_a_plain_terminal_gets_plain_marks_and_no_line_too_long(width: int) -> None:
+    for document in (before(), lowered(), cut(), weaker()):
+        picture = seen(document)
+        parts = [
+            propagation.servers(picture, NOW, width, ascii_only=True),
+            propagation.resolvers(picture, NOW, width, ascii_only=True),
+            propagation.findings(picture.oddities, width, ascii_only=True),
+            propagation.notices(picture, Feed(["x"], ended="ended", ignored=3), ascii_only=True),
+            propagation.clocks(picture, NOW, None),
+            propagation.next_line(picture, NOW),
+        ]
+        for part in parts[:3]:
+            assert all(len(line) <= width for line in part.plain.splitlines())
+        assert all(part.plain.replace("…", "").isascii() for part in parts)
+
+
+@pytest.mark.parametrize("field", [*before()])
+@pytest.mark.parametrize("value", [None, "x", -1, 10**30, 1.5, True, [], [None, 5, {}], {}, {"phase": []}, HOSTILE])
+def test_a_document_that_lacks_anything_is_drawn_all_the_same(field: str, value: Any) -> None:
+    without = {key: each for key, each in before().items() if key != field}
+    for document in (without, {**without, field: value}):
+        picture = read(document)
+        if picture is None:
+            assert field == "name"
+            continue
+        texts = [
+            propagation.clocks(picture, NOW, None),
+            propagation.servers(picture, NOW, 78, ascii_only=False),
+            propagation.resolvers(picture, NOW, 78, ascii_only=False),
+            propagation.findings(picture.oddities, 78, ascii_only=False),
+            propagation.next_line(picture, NOW),
+            propagation.notices(picture, Feed([]), ascii_only=False),
+            propagation.title([picture.name], picture.name, Feed([], {picture.name: picture}), NOW, 80),
+        ]
+        assert not any(character in text.plain for text in texts for character in "\x1b\x07\x9b\x00\u202e")
+
+
+async def test_hostile_text_from_outside_is_shown_as_text(
+    story: Story, wizard: Callable[[], Wizard], asked: Asked
+) -> None:
+    row = {"host": HOSTILE, "address": HOSTILE, "state": HOSTILE, "says": HOSTILE, "values": [HOSTILE], "name": HOSTILE}
+    finding = {"id": HOSTILE, "subject": HOSTILE, "severity": "error", "evidence": HOSTILE, "fix": HOSTILE}
+    asked.prints({**before(), "authoritative": [row], "resolvers": [row], "findings": [finding], "weaker": HOSTILE})
+    async with wizard().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        for place in ("#servers", "#notices", "#head"):
+            await pilot.click(place, offset=(5, 0))
+        assert not any(character in screen_text(pilot) for character in "\x1b\x07\x9b\x00\u202e")
+        assert pilot.app.is_running

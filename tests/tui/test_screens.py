@@ -123,4 +123,6 @@ async def test_every_key_is_seen_at_80_columns(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         last = rows(app).splitlines()[-1]
-    assert all(word in last for word in ("next", "go back", "abort", "attest", "report", "log", "help", "leave"))
+    assert all(
+        word in last for word in ("next", "go back", "abort", "attest", "report", "propagation", "log", "help", "leave")
+    )

@@ -40,7 +40,8 @@ class PropagationScreen(Screen[None]):
         Binding("left,shift+tab", "name(-1)", "previous", priority=True, tooltip="the name before"),
         Binding("r", "again", "ask again", tooltip="start the asking anew after it has ended"),
         Binding("question_mark,f1", "help", "help", tooltip="the keys and the words"),
-        Binding("q,escape,ctrl+c", "leave", "back", tooltip="back to the plan; the asking ends, the plan stays"),
+        Binding("q,escape", "leave", "back", tooltip="back to the plan; the asking ends, the plan stays"),
+        Binding("ctrl+c", "leave", "back", show=False),
     ]
 
     def __init__(self, view: View) -> None:
@@ -49,6 +50,7 @@ class PropagationScreen(Screen[None]):
         self.feed = Feed(command(view.path))
         self._at = 0
         self._stamp = stamp(view.path)
+        self._looking = False
         self._expects = expectation(view)
         self._started: datetime | None = None
         self._shown: dict[str, object] = {}
@@ -101,18 +103,22 @@ class PropagationScreen(Screen[None]):
         self.feed = Feed(command(self.view.path), pictures=dict(self.feed.pictures))
         self._ask()
 
-    @work(exclusive=True, group="look")
-    async def _tick(self) -> None:
-        """Count down; when the plan expects something else by now, what asks must know it."""
-        now = stamp(self.view.path)
-        if now != self._stamp:
-            self._stamp = now
-            self.view = await asyncio.to_thread(look, self.view.path)
-            expects = expectation(self.view)
-            if expects != self._expects:
-                self._expects = expects
-                self._anew()
+    def _tick(self) -> None:
+        """Count down; look at the plan when it has changed."""
+        if stamp(self.view.path) != self._stamp and not self._looking:
+            self._look()
         self.redraw()
+
+    @work(group="look")
+    async def _look(self) -> None:
+        """When the plan expects something else by now, what asks must know it."""
+        self._looking, self._stamp = True, stamp(self.view.path)
+        self.view = await asyncio.to_thread(look, self.view.path)
+        self._looking = False
+        expects = expectation(self.view)
+        if expects is not None and expects != self._expects:
+            self._expects = expects
+            self._anew()
 
     def redraw(self) -> None:
         """Draw what has changed; a screen that is being taken down is left alone."""
@@ -174,7 +180,7 @@ class PropagationScreen(Screen[None]):
         self.redraw()
 
     def action_help(self) -> None:
-        self.app.show_help(self)
+        self.app.show_help(self, propagation.about(ascii_only=self.app.ascii_only))
 
     def action_leave(self) -> None:
         self.dismiss()
