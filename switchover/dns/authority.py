@@ -157,17 +157,16 @@ class _Search:
 
     async def find(self, qname: str) -> Authority:
         first = await self._firm(qname, "A")
-        if first.state is State.NXDOMAIN:
-            held = f", which it may keep saying for up to {first.ttl} s" if first.ttl else ""
-            raise NoAuthority(f"{qname} does not exist: {first.endpoint} answers NXDOMAIN{held}")
         owner = first.chain[-1].target if first.chain else qname
-        if first.state is State.NODATA:
-            self._tell("no-a", "error", f"{owner} has no A record, says {first.endpoint}", "See that the name is right")
         soa = await self._zone_of(owner)
+        if first.state is State.NXDOMAIN and soa.zone == ".":
+            raise NoAuthority(f"{owner} does not exist: {first.endpoint} answers NXDOMAIN for its last label already")
         delegation = await self._parent_view(soa.zone)
         servers, listed = await self._servers(soa.zone, delegation)
         if not servers:
             raise NoAuthority(f"no address found for any name server of {soa.zone} ({', '.join(listed)})")
+        if first.state is not State.OK:
+            await self._second_opinion(first, owner, [server.endpoint for server in servers])
         parent = set(delegation.servers) if delegation is not None else None
         ds = await self._resolve(soa.zone, "DS") if soa.zone != "." else None
         return Authority(
@@ -183,6 +182,28 @@ class _Search:
             signed=ds is not None and ds.state is State.OK,
             ipv6_dead=self.ipv6_dead,
         )
+
+    async def _second_opinion(self, first: Answer, owner: str, endpoints: Sequence[Endpoint]) -> None:
+        """A resolver's "no such record" may be one stale server's: ask them all before believing it."""
+        answers = await asyncio.gather(*(ask(end, owner, "A", tries=2) for end in dict.fromkeys(endpoints)))
+        serving = [answer for answer in answers if answer.state is State.OK or answer.chain]
+        if serving:
+            self._tell(
+                "denied",
+                "warn",
+                f"{first.endpoint} answers {owner} with {first}; {serving[0].endpoint} has it: {serving[0]}",
+                "A server lacks the record, or the resolver still keeps that it was missing",
+                owner,
+            )
+        elif first.state is State.NXDOMAIN:
+            held = f", which it may keep saying for up to {first.ttl} s" if first.ttl else ""
+            raise NoAuthority(
+                f"{owner} does not exist: {first.endpoint} answers NXDOMAIN{held}, and no server of its zone that "
+                "answered has it"
+            )
+        else:
+            says = f"{owner} has no A record, says {first.endpoint}, and no server that answered has one"
+            self._tell("no-a", "error", says, "See that the name is right")
 
     async def _resolve(self, name: str, rdtype: str) -> Answer:
         """The first resolver's answer that says something about the record, or the last one's excuse."""

@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from switchover.dns.ask import ask
 from switchover.dns.authority import NoAuthority, find_authority, observe
+from switchover.dns.keys import read_key
 from switchover.dns.message import State
+from switchover.dns.providers import Change
+from switchover.dns.providers.rfc2136 import Rfc2136
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.dns.conftest import Net
 
 
@@ -95,3 +101,17 @@ async def test_a_killed_server_and_a_silent_one_are_told_apart(net: Net) -> None
     net.nsd.freeze()
     states = {answer.endpoint.ip: answer.state for answer in await observe(found)}
     assert states == {"127.0.0.11": State.OK, "127.0.0.12": State.BROKEN, "127.0.0.13": State.TIMEOUT}
+
+
+async def test_a_resolvers_no_such_name_is_not_believed_before_the_servers_were_asked(net: Net, tmp_path: Path) -> None:
+    """The record was missing a moment ago: the resolver keeps that, the servers know better."""
+    fresh = "fresh.example.test"
+    assert (await ask(net.resolver.endpoint, fresh, "A", recursion=True)).state is State.NXDOMAIN
+    key = read_key(net.key.write(tmp_path / "shop.key"))
+    primary = Rfc2136(str(net.primary.endpoint), "example.test", key, net.port)
+    await primary.apply(Change("example.test", fresh, "A", (), 0, ("192.0.2.10",), 20))
+    found = await find_authority(fresh, resolver=net.resolver.endpoint, port=net.port)
+    assert (found.owner, len(found.servers)) == (fresh, 3)
+    assert [problem.name for problem in found.problems] == [f"denied {fresh}"]
+    with pytest.raises(NoAuthority, match="does not exist.*no server of its zone that answered has it"):
+        await find_authority("nope.example.test", resolver=net.resolver.endpoint, port=net.port)

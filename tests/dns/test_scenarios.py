@@ -432,4 +432,5 @@ def check(outcome: Outcome, case: Case) -> None:
     assert bool(outcome.refused) is bool(case.refused), outcome.refused
 
 
-ANYWAY: dict[str, tuple[str, ...]] = {}
+ANYWAY = {"secondary_without_the_name": ("denied www.example.test",)}
+"""What is found or not by whom the resolver happens to have asked."""
