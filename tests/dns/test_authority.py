@@ -113,5 +113,5 @@ async def test_a_resolvers_no_such_name_is_not_believed_before_the_servers_were_
     found = await find_authority(fresh, resolver=net.resolver.endpoint, port=net.port)
     assert (found.owner, len(found.servers)) == (fresh, 3)
     assert [problem.name for problem in found.problems] == [f"denied {fresh}"]
-    with pytest.raises(NoAuthority, match="does not exist.*no server of its zone that answered has it"):
+    with pytest.raises(NoAuthority, match=r"does not exist.*no server of its zone that answered has it"):
         await find_authority("nope.example.test", resolver=net.resolver.endpoint, port=net.port)
