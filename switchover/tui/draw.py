@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
+from rich.style import Style
+from rich.text import Span, Text
 
 from switchover.plan.decide import forecast, next_key, way_back, window_clock
 from switchover.plan.outline import STEP, StepName
@@ -49,6 +50,16 @@ STYLES = {
 def mark(state: str, *, ascii_only: bool) -> Text:
     """Glyph of a state, coloured; the word stands beside it wherever it is used."""
     return Text(glyph(state, ascii_only=ascii_only), STYLES[str(state)])
+
+
+def colourless(text: Text) -> Text:
+    """The text with weights but without colours: where NO_COLOR is set they would turn into greys too dark to read."""
+    spans = [Span(each.start, each.end, _weight(each.style)) for each in text.spans]
+    return Text(text.plain, _weight(text.style), spans=spans)
+
+
+def _weight(style: str | Style) -> Style:
+    return (Style.parse(style) if isinstance(style, str) else style).without_color
 
 
 def head(view: View, now: datetime, width: int) -> Text:

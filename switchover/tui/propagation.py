@@ -88,6 +88,12 @@ def _t0(picture: Picture | None) -> list[Part]:
         return [(instant(picture.t0), "bold yellow"), ("  not proved", "")]
     if picture.weaker:
         return [(instant(picture.t0), "bold yellow"), ("  proved earlier; not to be seen now", "")]
+    if not all(server.good or server.waived for server in picture.servers):
+        good = sum(server.good for server in picture.servers)
+        return [
+            (instant(picture.t0), "bold yellow"),
+            (f"  proved earlier; now {good} of {len(picture.servers)} give it", ""),
+        ]
     return [(instant(picture.t0), "bold green"), (f"  proved: every server gives {what}", "")]
 
 
@@ -229,7 +235,7 @@ def resolvers(picture: Picture, now: datetime, width: int, *, ascii_only: bool) 
     told = [each for each in picture.caches if each.state not in SILENT]
     counted = Counter(_word(each.state) for each in told)
     says = ", ".join(f"{number} {word}" for word, number in counted.most_common())
-    lines = [Text.assemble(("Resolvers", "bold"), f": {says}{'; ' if says else ''}colour, never the gate")]
+    lines = [Text.assemble(("Resolvers", "bold"), f", colour, never the gate: {says or 'none says anything'}")]
     rows = [_cache(each, picture, now) for each in sorted(told, key=_weight)]
     lines += grid(("resolver", "address", "left", "until"), rows, width, ascii_only=ascii_only)
     for state in SILENT:

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.style import Style
+from rich.text import Text
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from switchover.plan.journal import What
 from switchover.tui import propagation
@@ -376,6 +379,8 @@ def test_what_was_proved_earlier_is_not_told_as_seen_now() -> None:
     blind = replace(seen(lowered()), weaker="port 53 is blocked")
 
     assert "proved earlier; not to be seen now" in propagation.clocks(blind, NOW, None).plain
+    silent = seen({**lowered(), "authoritative": [*lowered()["authoritative"], server("ns3", "192.0.2.9", "timeout")]})
+    assert "proved earlier; now 2 of 3 give it" in propagation.clocks(silent, NOW, None).plain
     assert "not proved" in propagation.clocks(replace(blind, proved=False), NOW, None).plain
 
 
@@ -428,6 +433,19 @@ def test_a_document_that_lacks_anything_is_drawn_all_the_same(field: str, value:
             propagation.title([picture.name], picture.name, Feed([], {picture.name: picture}), NOW, 80),
         ]
         assert not any(character in text.plain for text in texts for character in "\x1b\x07\x9b\x00\u202e")
+
+
+async def test_without_colour_nothing_is_darker_than_the_rest(
+    story: Story, wizard: Callable[[], Wizard], asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    asked.prints(before())
+    async with wizard().run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        for name in ("head", "clocks", "notices", "servers", "resolvers", "findings", "next"):
+            content = pilot.app.screen.query_one(f"#{name}", Static).content
+            assert isinstance(content, Text)
+            assert all(Style.parse(str(span.style)).color is None for span in content.spans)
 
 
 async def test_hostile_text_from_outside_is_shown_as_text(

@@ -125,7 +125,7 @@ class PlanScreen(Screen[None]):
             for state in self.view.progress.steps:
                 row = draw.rail_row(state, width=width, ascii_only=ascii_only)
                 if self._is_new(state.name, row):
-                    rail.replace_option_prompt(state.name, row)
+                    rail.replace_option_prompt(state.name, draw.colourless(row) if self.app.no_color else row)
         if self._is_new(
             "keys", (self.view.running, self.view.progress and self.view.progress.entries, self._key_label())
         ):
@@ -134,7 +134,7 @@ class PlanScreen(Screen[None]):
     def _show(self, where: str, text: Text) -> None:
         """Draw only what has changed: over a slow line every redraw is felt."""
         if self._is_new(where, text):
-            self.query_one(f"#{where}", Static).update(text)
+            self.query_one(f"#{where}", Static).update(draw.colourless(text) if self.app.no_color else text)
 
     def _is_new(self, where: str, what: object) -> bool:
         if isinstance(what, Text):

@@ -151,7 +151,7 @@ class PropagationScreen(Screen[None]):
         """Draw only what has changed: over a slow line every redraw is felt."""
         if self._is_new(where, (text.plain, tuple(text.spans))):
             static = self.query_one(f"#{where}", Static)
-            static.update(text)
+            static.update(draw.colourless(text) if self.app.no_color else text)
             static.display = bool(text.plain)
 
     def _is_new(self, where: str, what: object) -> bool:
