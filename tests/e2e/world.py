@@ -235,7 +235,7 @@ class World:
         ):
             text = re.sub(old, new, text)
         text = text[: text.index("[[checklist]]")]
-        opens = datetime.now(UTC) + timedelta(seconds=12)
+        opens = datetime.now(UTC) + timedelta(seconds=15)
         text = re.sub(r"start        = .*", f"start        = {opens:%Y-%m-%dT%H:%M:%S}", text)
         for side in self.plan.parent.glob("shop.toml*"):
             if side.is_file():
