@@ -375,6 +375,11 @@ def test_without_t0_the_exposure_does_not_count_down() -> None:
     assert propagation.exposed_s(picture, NOW) == propagation.exposed_s(picture, NOW + timedelta(hours=9)) == 3600
 
 
+@pytest.mark.parametrize("seconds", [-1, 2**31 + 1, True, 1.5, "60", None])
+def test_an_exposure_that_is_no_number_of_seconds_is_not_known(seconds: Any) -> None:
+    assert seen({**before(), "exposure_s": seconds}).exposure_s is None
+
+
 def test_what_was_proved_earlier_is_not_told_as_seen_now() -> None:
     blind = replace(seen(lowered()), weaker="port 53 is blocked")
 

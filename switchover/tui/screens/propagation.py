@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from switchover.tui.watch import View
 
 DRAW_EVERY_S = 1.0
+NEVER_WRAPPED = ("head", "resolvers")
+"""What counts down every second and keeps its height while it has as many lines: no new layout for it."""
 
 
 class PropagationScreen(Screen[None]):
@@ -81,7 +83,6 @@ class PropagationScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one(VerticalScroll).focus()
         self.set_interval(DRAW_EVERY_S, self._tick)
         self._ask()
         self.call_after_refresh(self.redraw)
@@ -149,9 +150,11 @@ class PropagationScreen(Screen[None]):
 
     def _show(self, where: str, text: Text) -> None:
         """Draw only what has changed: over a slow line every redraw is felt."""
+        lines = text.plain.count("\n")
         if self._is_new(where, (text.plain, tuple(text.spans))):
             static = self.query_one(f"#{where}", Static)
-            static.update(draw.colourless(text) if self.app.no_color else text)
+            moved = where not in NEVER_WRAPPED or self._is_new(f"{where} lines", (lines, bool(text.plain)))
+            static.update(draw.colourless(text) if self.app.no_color else text, layout=moved)
             static.display = bool(text.plain)
 
     def _is_new(self, where: str, what: object) -> bool:
