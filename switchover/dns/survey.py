@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from switchover.dns.authority import Authority, find_authority, observe, waive
 from switchover.dns.conduct import judge_servers, look_thrice, old_ttl
+from switchover.dns.finding import Finding
 from switchover.dns.geo import depends_on_place
 from switchover.dns.leftovers import Move, leftovers
 from switchover.dns.message import FIRM, Answer, Endpoint, Rrset, State
 from switchover.dns.propagation import Observation, Proof, Track, exposure, follow, safe_instant, t0, utc
 from switchover.dns.resolvers import EVIDENCE, Expected, PublicResolver, ResolverView, Sweep, View, over_https
+from switchover.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from switchover.dns.finding import Finding
     from switchover.plan.journal import Json
 
 NO_RESOLVERS: tuple[PublicResolver, ...] = ()
@@ -117,7 +118,8 @@ class Surveyor:
             seen = Observation.of(answer)
             self._tracks[answer.endpoint] = follow(self._tracks.get(answer.endpoint), seen, self._right(answers))
         self._ttl = max(self._ttl, *(answer.ttl or 0 for answer in answers if answer.state is State.OK), 0)
-        self._ttl = max(self._ttl, _held_longer(views, answers))
+        longer = _held_longer(views, answers) if self._before else ()
+        self._ttl = max(self._ttl, *(view.ttl or 0 for view in longer), 0)
         return Survey(
             datetime.now(UTC),
             self._number,
@@ -125,7 +127,7 @@ class Surveyor:
             answers,
             dict(self._tracks),
             views,
-            (*authority.problems, *self._findings, *_split(authority, answers, views)),
+            (*authority.problems, *self._findings, *_too_long(longer), *_split(authority, answers, views)),
             self.wanted.old_ttl if self.wanted is not None and self.wanted.old_ttl is not None else self._ttl,
             self.wanted,
             self._t0(authority),
@@ -142,6 +144,11 @@ class Surveyor:
         if not any(answer.state in FIRM for answer in answers):
             self.resolvers = await self._reachable()
         return answers, await self._ask_resolvers(answers)
+
+    @property
+    def _before(self) -> bool:
+        """Whether nothing has been lowered or changed yet: after it, what caches hold longer is the old record."""
+        return self.wanted is None or (self.wanted.old_ttl is None and not self.wanted.cut)
 
     def _weighed(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Without a plan nothing is about to move, so nothing is about to be left behind: a warning will do."""
@@ -196,16 +203,31 @@ class Surveyor:
         return self.wanted.t0 if self.wanted.t0 is not None else t0(counted, Proof())
 
 
-def _held_longer(views: Sequence[ResolverView], answers: Sequence[Answer]) -> int:
-    """What a cache keeps for longer than the authority allows now: the TTL was higher of late, or it has a floor."""
+_HOLDS = frozenset({View.SAME, View.OLD, View.MIXED, View.BOTH, View.FLOOR})
+
+
+def _held_longer(views: Sequence[ResolverView], answers: Sequence[Answer]) -> tuple[ResolverView, ...]:
+    """Caches that keep the record for longer than the authority allows now."""
     most = max((answer.ttl or 0 for answer in answers if answer.state is State.OK), default=0)
-    return max((view.ttl or 0 for view in views if view.state in EVIDENCE and (view.ttl or 0) > most), default=0)
+    return tuple(view for view in views if view.state in _HOLDS and most and (view.ttl or 0) > most)
+
+
+def _too_long(views: Sequence[ResolverView]) -> tuple[Finding, ...]:
+    if not views:
+        return ()
+    said = "; ".join(f"{view.name} {view.endpoint}: {duration(view.ttl or 0)}" for view in views)
+    return (
+        Finding(
+            "kept-longer",
+            "warn",
+            f"resolvers keep it for longer than its TTL: {said}. It was higher of late, or they have a floor",
+            "The longest counts as the old TTL; nothing to do but to wait",
+        ),
+    )
 
 
 def _split(authority: Authority, answers: Sequence[Answer], views: Sequence[ResolverView]) -> tuple[Finding, ...]:
     """Inside and outside see different zones: what is proved here is not what users get."""
-    from switchover.dns.finding import Finding
-
     told = [view for view in views if view.state in EVIDENCE]
     if len(told) < 3 or any(view.state is not View.OTHER for view in told):
         return ()

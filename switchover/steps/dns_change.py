@@ -13,10 +13,11 @@ from switchover.dns.message import Rrset
 from switchover.dns.propagation import agreed
 from switchover.dns.providers import Change, NeedsEdit
 from switchover.dns.providers.manual import look_around, typical_mistake
-from switchover.dns.resolvers import EVIDENCE, Expected, named, sample
+from switchover.dns.resolvers import Expected, named, sample
 from switchover.dns.watch import watch
 from switchover.engine.action import Action, ActionFailed, Seen, Waiting, World
 from switchover.plan.progress import ActionStatus
+from switchover.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -123,7 +124,7 @@ async def served(context: Context, rewrite: Rewrite) -> Seen:
 
 async def _apply(context: Context, rewrite: Rewrite, proof: Proof, live: Live) -> Facts:
     authority = await context.authority(rewrite.name, fresh=True)
-    held = await _held(context, rewrite)
+    held = await _held(context, rewrite, live)
     by_hand = await _send(context, authority, rewrite, live)
     wanted = Rrset((rewrite.wanted,), rewrite.ttl)
 
@@ -172,7 +173,7 @@ async def _mistakes(authority: Authority, change: Change | None, live: Live) -> 
             await task
 
 
-async def _held(context: Context, rewrite: Rewrite) -> int:
+async def _held(context: Context, rewrite: Rewrite, live: Live) -> int:
     """The longest that any resolver keeps the record now, in seconds: more than its TTL shows a higher one of late.
 
     Asked before a TTL is lowered; whatever they hold is part of the old TTL.
@@ -180,7 +181,12 @@ async def _held(context: Context, rewrite: Rewrite) -> int:
     if rewrite.expected != rewrite.wanted:
         return 0
     views = await sample(named(context.spec.dns.resolvers), rewrite.name, Expected(frozenset({rewrite.expected})), 2)
-    return max((view.ttl or 0 for view in views if view.state in EVIDENCE), default=0)
+    held = {view: (view.expires - view.at).total_seconds() for view in views if view.expires is not None}
+    longest = max(held, key=held.__getitem__, default=None)
+    if longest is None:
+        return 0
+    live.log(f"resolvers keep {rewrite.name} for up to {duration(held[longest])} ({longest.name} {longest.endpoint})")
+    return round(held[longest])
 
 
 def _tracks_fact(authority: Authority, watched: WatchResult) -> list[Json]:

@@ -93,6 +93,7 @@ async def test_a_resolver_that_keeps_it_longer_than_the_authority_gives_raises_t
         await scene.until_serial(3)
         survey = await surveyor(net).look()
     assert 850 < survey.ttl <= 900
+    assert "kept-longer" in {finding.id for finding in survey.findings}
     assert survey.if_changed_now - survey.at > timedelta(seconds=850)
 
 
