@@ -111,19 +111,22 @@ def waive(authority: Authority, accept: Iterable[str]) -> Authority:
     return replace(authority, waived=waived)
 
 
-async def observe(authority: Authority, rdtype: str = "A", tries: int = 2) -> tuple[Answer, ...]:
+async def observe(
+    authority: Authority, rdtype: str = "A", *, tries: int = 2, timeout_s: float = 1.0
+) -> tuple[Answer, ...]:
     """Ask every address for the owner's record and the zone's serial, all at once, without recursion.
 
     Two tries: a round is one of many, and must not take longer than the pause to the next.
     """
-    return tuple(await asyncio.gather(*(observe_one(end, authority, rdtype, tries) for end in authority.endpoints)))
+    looks = (_observe(end, authority, rdtype, tries, timeout_s) for end in authority.endpoints)
+    return tuple(await asyncio.gather(*looks))
 
 
-async def observe_one(endpoint: Endpoint, authority: Authority, rdtype: str = "A", tries: int = 2) -> Answer:
+async def _observe(endpoint: Endpoint, authority: Authority, rdtype: str, tries: int, timeout_s: float) -> Answer:
     """Ask one address for the owner's record, and for the SOA to go with it."""
     answer, soa = await asyncio.gather(
-        ask(endpoint, authority.owner, rdtype, tries=tries, dnssec=authority.signed),
-        ask(endpoint, authority.zone, "SOA", tries=tries),
+        ask(endpoint, authority.owner, rdtype, tries=tries, timeout_s=timeout_s, dnssec=authority.signed),
+        ask(endpoint, authority.zone, "SOA", tries=tries, timeout_s=timeout_s),
     )
     if answer.soa is None and soa.state is State.OK:
         answer = replace(answer, soa=soa.soa)

@@ -36,7 +36,8 @@ async def look_thrice(authority: Authority) -> tuple[Look, ...]:
     rounds: list[Look] = [await observe(authority)]
     for _ in range(LOOKS - 1):
         await asyncio.sleep(BETWEEN_S)
-        rounds.append(await observe(authority, tries=1))
+        # Less patience, more tries: a bad line loses a few in a row, and the dead are not waited for thrice.
+        rounds.append(await observe(authority, tries=3, timeout_s=0.4))
     return tuple(rounds)
 
 
