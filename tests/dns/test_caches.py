@@ -135,7 +135,11 @@ async def refuses(scene: Scene) -> Endpoint:
 
 
 async def filters(scene: Scene) -> Endpoint:
-    return unbound(scene, "127.0.0.22", "ede: yes", 'local-zone: "www.example.test" always_null').endpoint
+    """And says so: "blocked"."""
+    rule = "policy.add(policy.suffix(policy.DENY, {todname('www.example.test.')}))"
+    server = Kresd(scene.folder / "kresd", scene.at("127.0.0.25"), {"example.test.": SERVERS}, rules=(rule,))
+    scene.start(server)
+    return server.endpoint
 
 
 async def says_it_does_not_exist(scene: Scene) -> Endpoint:
@@ -175,6 +179,7 @@ CASES = (
     Case(serves_what_has_run_out, View.STALE, "extended error 3", expires=True),
     Case(cannot_ask_anyone, View.SERVFAIL, "SERVFAIL"),
     Case(refuses, View.REFUSED, "REFUSED"),
+    Case(filters, View.FILTERED, "extended error 15"),
     Case(says_it_does_not_exist, View.NXDOMAIN),
     Case(knows_the_name_and_no_address, View.NODATA),
     Case(has_a_zone_of_its_own, View.OTHER),

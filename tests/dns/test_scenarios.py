@@ -232,6 +232,25 @@ async def edge_cache(scene: Scene) -> None:
     )
 
 
+async def two_minds_behind_one_address(scene: Scene) -> None:
+    """Every second question for the address goes to a server with another one; a flattened name looks like this too."""
+    scene.net.nsd.stop()
+    other = scene.start(scene.stuck("127.0.0.14", ("www 20 A 192.0.2.10", "www 20 A 192.0.2.99"))).endpoint
+    rules = (
+        f'newServer{{address="{other.ip}:{other.port}", pool="other", healthCheckMode="up"}}',
+        "asked = 0",
+        "function turn(dq)",
+        '  if dq.qname:toString() ~= "www.example.test." or dq:getDO() then return DNSAction.None, "" end',
+        "  asked = asked + 1",
+        '  if asked % 2 == 0 then return DNSAction.Pool, "other" end',
+        '  return DNSAction.None, ""',
+        "end",
+        "addAction(QTypeRule(DNSQType.A), LuaAction(turn))",
+    )
+    front = (scene.net.knot.endpoint,)
+    scene.start(Dnsdist(scene.folder / "front", scene.at("127.0.0.13"), front, "example.test.", rules=rules))
+
+
 async def parent_lists_one_more(scene: Scene) -> None:
     scene.parent(("ns1.example A", "example NS ns4.example\nns4.example A 127.0.0.12\nns1.example A"))
 
@@ -382,6 +401,12 @@ CASES = (
         "127.0.0.11 answered from a cache",
     ),
     Case(edge_cache, {"edge-cache ns3.example.test": "warn", **STAYS}, False, "127.0.0.13 the value is right"),
+    Case(
+        two_minds_behind_one_address,
+        {"drifts ns3.example.test": "warn", **STAYS},
+        False,
+        "127.0.0.13",
+    ),
     Case(parent_lists_one_more, {"parent-child": "warn", "glue ns4.example.test": "warn", **STAYS}),
     Case(zone_lists_one_more, {"parent-child": "warn", **STAYS}),
     Case(

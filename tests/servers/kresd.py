@@ -18,6 +18,9 @@ class Kresd(Server):
     stubs: Mapping[str, Sequence[str]]
     """Zone -> addresses of its servers, on the same port."""
 
+    rules: Sequence[str] = ()
+    """Lines of its configuration that come before the stub zones."""
+
     program: ClassVar[str] = "kresd"
     package: ClassVar[str] = "knot-resolver"
 
@@ -32,6 +35,7 @@ class Kresd(Server):
             "trust_anchors.remove('.')",
             "cache.size = 4 * MB",
             f"net.listen('{self.endpoint.ip}', {port}, {{ kind = 'dns' }})",
+            *self.rules,
             *(self._stub(zone, ips) for zone, ips in self.stubs.items()),
             "policy.add(policy.all(policy.REFUSE))",
         ]
