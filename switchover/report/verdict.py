@@ -57,11 +57,27 @@ def proved(progress: Progress) -> tuple[str, ...]:
 
 
 def not_proved(progress: Progress) -> tuple[str, ...]:
-    """The other claims, each with why it does not stand."""
+    """The other claims, each with why it does not stand; and the servers that the claims leave out."""
     open_ = [state for state in progress.steps if state.status is not StepStatus.DONE]
-    return tuple(
+    claims = [
         f"{CLAIMS[state.name]} ({state.status}" + (f": {state.why}" if state.why else "") + ")" for state in open_
-    )
+    ]
+    left_out = _unproven(progress)
+    if left_out:
+        claims.append(f"what {', '.join(left_out)} served: accepted as unproven, or not to be reached from here")
+    return tuple(claims)
+
+
+def _unproven(progress: Progress) -> list[str]:
+    """The name servers' addresses that were set aside while the others were watched."""
+    found: set[str] = set()
+    for state in _states(progress):
+        for action in state.actions:
+            rows = action.result.get("servers")
+            for row in rows if isinstance(rows, list) else []:
+                if isinstance(row, dict) and row.get("proved") is False:
+                    found.add(f"{row.get('host')} {row.get('address')}")
+    return sorted(found)
 
 
 def _states(progress: Progress) -> tuple[StepState, ...]:

@@ -213,3 +213,16 @@ def test_a_report_can_be_made_after_every_entry(finished: Story, number: int) ->
 def test_a_report_is_the_same_whenever_it_is_made(finished: Story) -> None:
     assert finished.markdown() == finished.markdown()
     assert T.isoformat() not in finished.markdown()
+
+
+def test_a_server_that_was_set_aside_is_named_beside_the_claims(story: Story) -> None:
+    story.prepare()
+    servers = [
+        {"host": "ns1.example.net", "address": "192.0.2.1", "proved": True},
+        {"host": "ns3.example.net", "address": "192.0.2.3", "proved": False},
+    ]
+    story.tell(StepName.LOWER_TTL, What.INTENT, "set-ttl shop.example.com", before={})
+    story.tell(StepName.LOWER_TTL, What.DONE, "set-ttl shop.example.com", proof={}, result={"servers": servers})
+    assert "what ns3.example.net 192.0.2.3 served: accepted as unproven, or not to be reached from here" in (
+        story.report().not_proved
+    )
