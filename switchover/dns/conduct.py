@@ -43,7 +43,7 @@ async def look_thrice(authority: Authority) -> tuple[Look, ...]:
 
 def judge_servers(authority: Authority, rounds: Sequence[Look]) -> tuple[Finding, ...]:
     """What the rounds show about each address, and about all of them together."""
-    last = tuple(_heard(looks) for looks in zip(*rounds, strict=True))
+    last = heard(rounds)
     counting = tuple(_counting(authority, rounds))
     return (
         *_intercepted(authority, last),
@@ -55,9 +55,12 @@ def judge_servers(authority: Authority, rounds: Sequence[Look]) -> tuple[Finding
     )
 
 
-def _heard(looks: Sequence[Answer]) -> Answer:
-    """The latest answer of one address that came at all: one lost packet is no silence."""
-    return next((answer for answer in reversed(looks) if answer.state is not State.TIMEOUT), looks[-1])
+def heard(rounds: Sequence[Look]) -> Look:
+    """The latest answer of each address that came at all: one lost packet is no silence."""
+    return tuple(
+        next((answer for answer in reversed(looks) if answer.state is not State.TIMEOUT), looks[-1])
+        for looks in zip(*rounds, strict=True)
+    )
 
 
 def _label(authority: Authority, endpoint: Endpoint) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from switchover.dns.authority import Authority, find_authority, observe, waive
-from switchover.dns.conduct import judge_servers, look_thrice, old_ttl
+from switchover.dns.conduct import heard, judge_servers, look_thrice, old_ttl
 from switchover.dns.finding import Finding
 from switchover.dns.geo import depends_on_place
 from switchover.dns.leftovers import Move, leftovers
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from switchover.plan.journal import Json
+
+_MOVING = ("edge-cache", "drifts")
 
 NO_RESOLVERS: tuple[PublicResolver, ...] = ()
 
@@ -97,6 +99,8 @@ class Surveyor:
     samples: int = 4
     _authority: Authority | None = None
     _findings: tuple[Finding, ...] = ()
+    """Of the first look: what takes three looks to see, or is asked for once."""
+    _last: tuple[Answer, ...] = ()
     _ttl: int = 0
     _tracks: dict[Endpoint, Track] = field(default_factory=dict)
     _sweep: Sweep | None = None
@@ -114,6 +118,8 @@ class Surveyor:
         else:
             answers, views = await asyncio.gather(observe(self._authority), self._ask_resolvers(self._known()))
         authority = self._authority
+        conduct = self._conduct(authority, answers)
+        self._last = answers
         for answer in answers:
             seen = Observation.of(answer)
             self._tracks[answer.endpoint] = follow(self._tracks.get(answer.endpoint), seen, self._right(answers))
@@ -127,20 +133,33 @@ class Surveyor:
             answers,
             dict(self._tracks),
             views,
-            (*authority.problems, *self._findings, *_too_long(longer), *_split(authority, answers, views)),
+            (
+                *authority.problems,
+                *conduct,
+                *self._findings,
+                *_too_long(longer),
+                *_split(authority, answers, views),
+            ),
             self.wanted.old_ttl if self.wanted is not None and self.wanted.old_ttl is not None else self._ttl,
             self.wanted,
             self._t0(authority),
             "" if any(answer.state in FIRM for answer in answers) else _weaker(views),
         )
 
+    def _conduct(self, authority: Authority, answers: tuple[Answer, ...]) -> tuple[Finding, ...]:
+        """How the servers behave now; that one's TTL moves has been said of it already."""
+        found = judge_servers(authority, (self._last or answers, answers))
+        moving = any(each.id in _MOVING for each in self._findings)
+        return tuple(each for each in found if not (moving and each.id == "ttl-differs"))
+
     async def _first_look(self, authority: Authority) -> tuple[tuple[Answer, ...], tuple[ResolverView, ...]]:
         rounds, left, geo = await asyncio.gather(
             look_thrice(authority), leftovers(authority, self._move()), depends_on_place(authority)
         )
-        self._findings = (*judge_servers(authority, rounds), *self._weighed((*left, *geo)))
+        moving = [each for each in judge_servers(authority, rounds) if each.id in _MOVING]
+        self._findings = (*moving, *self._weighed((*left, *geo)))
         self._ttl = old_ttl(rounds)
-        answers = rounds[-1]
+        answers = heard(rounds)
         if not any(answer.state in FIRM for answer in answers):
             self.resolvers = await self._reachable()
         return answers, await self._ask_resolvers(answers)

@@ -109,6 +109,17 @@ async def test_a_network_with_a_zone_of_its_own_is_recognised(net: Net, tmp_path
     assert [finding.id for finding in survey.findings if finding.severity == "error"] == ["split-horizon"]
 
 
+async def test_a_server_that_comes_back_is_no_longer_called_silent(net: Net) -> None:
+    looking = surveyor(net)
+    net.knot.kill()
+    silent = await looking.look()
+    assert [finding.name for finding in silent.findings if finding.severity == "error"] == ["silent 127.0.0.12"]
+    net.knot.start()
+    back = await looking.look()
+    assert [finding.name for finding in back.findings if finding.severity == "error"] == []
+    assert back.agree
+
+
 async def test_what_is_accepted_is_set_aside_by_host_or_by_address(net: Net) -> None:
     authority = (await surveyor(net).look()).authority
     by_host = waive(authority, ("lame ns3.example.test",))
