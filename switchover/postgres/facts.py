@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from switchover.postgres.connect import connect, told
-from switchover.postgres.left_behind import Finding as Finding
+from switchover.postgres.finding import Finding
 from switchover.postgres.left_behind import left_behind
 from switchover.words import plain
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from switchover.postgres.connect import MAINTENANCE, connect, told
+from switchover.postgres.finding import Finding
 from switchover.postgres.together import both
 from switchover.words import plain
 
@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from switchover.postgres.connect import Database
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found, what shows it, and what mends it."""
-
-    id: str
-    severity: Literal["block", "warn", "info"]
-    evidence: str
-    fix: str = ""
 
 
 _LOOKS = {

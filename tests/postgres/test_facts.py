@@ -8,7 +8,8 @@ import psycopg
 import pytest
 
 from switchover.postgres.connect import Database, connect
-from switchover.postgres.facts import Finding, preflight, server_facts, write_mark
+from switchover.postgres.facts import preflight, server_facts, write_mark
+from switchover.postgres.finding import Finding
 from tests.postgres.conftest import APP, Pair
 
 
