@@ -5,7 +5,8 @@ taken from the server's own default, because that default differs between versio
 constraints are left out: only PostgreSQL 18 lists them, the column says it. Members of extensions are the
 extension's business, and its version the server's. The schema ``switchover`` is ours.
 
-``%(ignored)s`` stands for a privilege that one side does not know, ``%(floor)s`` for the older server's version.
+``%(ignored)s`` stands for a privilege that one side does not know, ``%(floor)s`` for the older server's version,
+``%(partitions)s`` for whether partitions are told from their table.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ def _own(catalog: str, oid: str) -> str:
 
 
 _SCHEMA = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'"
-_RELATION = f"{_SCHEMA} AND {_own('pg_class', 'c.oid')}"
+_WHOLE = "(%(partitions)s OR NOT c.relispartition)"
+_RELATION = f"{_SCHEMA} AND {_WHOLE} AND {_own('pg_class', 'c.oid')}"
 _RELATION_USUAL = """acldefault(CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, c.relowner)"""
 _DEFAULT_USUAL = """acldefault(CASE d.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE d.defaclobjtype END, d.defaclrole)"""
 _JOIN = "JOIN pg_class c ON c.oid = {} JOIN pg_namespace n ON n.oid = c.relnamespace"
+_OPTIONS = "nullif(ARRAY(SELECT o FROM unnest(a.attoptions) o WHERE NOT starts_with(o, 'pg_attver=')), '{}')"
+"""Some builds (15.20 of Debian) keep a mark of their own among a column's options; pg_dump knows nothing of it."""
+
 _DIGEST = 'hashtextextended({}::text COLLATE "C", 1)'
 """Options may hold passwords, so a difference must not show them."""
 
@@ -62,10 +67,13 @@ QUERIES: dict[str, str] = {
         LEFT JOIN pg_init_privs d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass
         WHERE {_SCHEMA} AND {_own("pg_namespace", "n.oid")}""",  # noqa: S608
     "relation": f"""
-        SELECT format('%I.%I', n.nspname, c.relname), ROW(c.relkind, c.relpersistence, pg_get_userbyid(c.relowner),
+        SELECT format('%I.%I', n.nspname, c.relname), ROW(
+          CASE WHEN c.relkind = 'p' AND NOT %(partitions)s THEN 'r' ELSE c.relkind END, c.relpersistence,
+          pg_get_userbyid(c.relowner),
           {_acl("c.relacl", _RELATION_USUAL)},
           c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.reloptions, c.relispopulated, c.reloftype::regtype,
-          (SELECT amname FROM pg_am WHERE oid = c.relam), pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid),
+          CASE WHEN %(partitions)s THEN (SELECT amname FROM pg_am WHERE oid = c.relam) END,
+          pg_get_expr(c.relpartbound, c.oid), CASE WHEN %(partitions)s THEN pg_get_partkeydef(c.oid) END,
           ARRAY(SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid ORDER BY h.inhseqno),
           (SELECT ROW(s.srvname, {_DIGEST.format("f.ftoptions")})::text FROM pg_foreign_table f
             JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid))::text
@@ -73,7 +81,7 @@ QUERIES: dict[str, str] = {
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_RELATION}""",  # noqa: S608
     "column": f"""
         SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), ROW(format_type(a.atttypid, a.atttypmod),
-          a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attoptions, {_DIGEST.format("a.attfdwoptions")},
+          a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, {_OPTIONS}, {_DIGEST.format("a.attfdwoptions")},
           nullif(a.attstattarget, -1), a.attislocal, a.attinhcount,
           (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_collation co
             JOIN pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = a.attcollation),
@@ -89,9 +97,12 @@ QUERIES: dict[str, str] = {
           ROW(pg_get_constraintdef(k.oid), k.convalidated, k.condeferrable, k.condeferred)::text
         FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
         WHERE k.contype <> 'n' AND NOT (k.contype = 'f' AND k.conparentid <> 0) AND {_SCHEMA}
+        AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.conrelid AND NOT {_WHOLE})
         AND {_own("pg_class", "k.conrelid")} AND {_own("pg_type", "k.contypid")}""",  # noqa: S608
     "index": f"""
-        SELECT format('%I.%I', n.nspname, c.relname), ROW(pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready,
+        SELECT format('%I.%I', n.nspname, c.relname), ROW(
+          CASE WHEN %(partitions)s THEN pg_get_indexdef(i.indexrelid)
+            ELSE replace(pg_get_indexdef(i.indexrelid), ' ON ONLY ', ' ON ') END, i.indisvalid, i.indisready,
           i.indisreplident, i.indisclustered,
           ARRAY(SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid))::text
         FROM pg_index i {_JOIN.format("i.indexrelid")} WHERE {_RELATION} AND {_own("pg_class", "i.indrelid")}""",  # noqa: S608
@@ -163,7 +174,9 @@ QUERIES: dict[str, str] = {
         AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = d.classoid AND x.objid = d.objoid
           AND x.deptype = 'e')
         AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE d.classoid = 'pg_constraint'::regclass
-          AND k.oid = d.objoid AND k.contype = 'n')""",
+          AND k.oid = d.objoid AND k.contype = 'n')
+        AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
+          AND c.relispartition AND NOT %(partitions)s)""",
     "security label": """
         SELECT concat(i.type, ' ', i.identity, ' by ', l.provider), l.label
         FROM pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i

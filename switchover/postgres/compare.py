@@ -1,15 +1,17 @@
 """Exact comparison of two databases: every row, sequence and object; the verdict never says more than was seen.
 
-Each table's rows are counted and hashed into two sums of 64-bit hashes with different seeds, so the order of
-rows does not matter and an accident goes unseen with a chance of about 2^-128. The record's text form tells
-NULL from an empty string, and every session pins the settings that text depends on. Materialized views are
-compared by definition and by whether they are populated: their rows are the restore's own, made from equal tables.
+Each table's rows are counted and their 64-bit hashes added up, so the order of rows does not matter and an accident
+goes unseen with a chance of about 2^-64. Hashes are over the bytes of the values: 1.0 is not 1.00, and 0 is not -0.
+Where sums differ the rows are looked for, by their text, with the settings that text depends on pinned; a
+difference is said only when a row is found. Materialized views are compared by definition and by whether they are
+populated: their rows are the restore's own, made from equal tables.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,11 +19,12 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, told
 from switchover.postgres.fingerprint import read_fingerprint, schema_differences
-from switchover.postgres.rowdiff import count_changes, count_large_objects, example_keys
+from switchover.postgres.rowdiff import count_changes, count_large_objects, explain
 from switchover.postgres.sequences import read_sequences
-from switchover.postgres.table import Table, hashed, read_tables, record
+from switchover.postgres.sums import Digest, Piece, sum_up, whole
+from switchover.postgres.table import Table, read_tables
 from switchover.postgres.together import all_of, both
-from switchover.words import count, plain
+from switchover.words import count, duration, plain, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -37,8 +40,6 @@ T = TypeVar("T")
 AT_ONCE = 2
 """Tables hashed at the same time on each side; one core each."""
 
-SEEDS = (1, 2)
-
 
 class Verdict(StrEnum):
     """What a comparison says."""
@@ -49,14 +50,6 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
-    """A table's rows, summed up."""
-
-    rows: int
-    sums: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TableCompared:
     """One table of both sides."""
 
@@ -64,6 +57,8 @@ class TableCompared:
     source_rows: int
     target_rows: int
     same: bool
+    difference: str = ""
+    """In a line: how many rows, and the keys of some that differ, with the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +105,37 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
     on_progress: OnProgress,
     source_snapshot: str | None = None,
     sequences: bool = True,
+    partitions: bool = True,
+    jobs: int = AT_ONCE,
     not_data: Collection[str] = (),
 ) -> Comparison:
-    """Compare everything, under one snapshot on each side; ``sequences`` False leaves their values out.
+    """Compare everything, under one snapshot on each side, by ``jobs`` sessions on each.
 
-    A source that is written to meanwhile is compared as of ``source_snapshot``; sequences know no snapshot. Rows of
-    foreign tables cannot be looked at: unless ``not_data`` names them, the verdict is INCOMPLETE at best.
+    A source that is written to meanwhile is compared as of ``source_snapshot``; sequences know no snapshot:
+    ``sequences`` False leaves their values out. ``partitions`` False compares a partitioned table's rows as a
+    whole, and not how it is parted. Rows of foreign tables cannot be looked at: unless ``not_data`` names them,
+    the verdict is INCOMPLETE at best.
     """
     async with AsyncExitStack() as stack:
-        ours, theirs = await both(_open(stack, source, app, source_snapshot), _open(stack, target, app, None))
+        ours, theirs = await both(
+            _open(stack, source, app, source_snapshot, jobs), _open(stack, target, app, None, jobs)
+        )
         floor = min(side.first.info.server_version for side in (ours, theirs))
         facts = await both(
-            _on(ours, read_fingerprint(ours.first, floor)), _on(theirs, read_fingerprint(theirs.first, floor))
+            _on(ours, read_fingerprint(ours.first, floor, partitions=partitions)),
+            _on(theirs, read_fingerprint(theirs.first, floor, partitions=partitions)),
         )
         differences = schema_differences(*facts)
-        tables = await _tables(ours, theirs, on_progress, differences)
+        compared = await _tables(ours, theirs, on_progress, partitions=partitions)
+        differences += [each.difference for each in compared if each.difference]
         values = await both(_on(ours, read_sequences(ours.first)), _on(theirs, read_sequences(theirs.first)))
         if sequences:
             differences += _sequence_differences(*values)
         unseen = [each for each in sorted({*ours.foreign, *theirs.foreign}) if each not in not_data]
     if differences:
-        return Comparison(Verdict.DIFFERS, tuple(tables), len(values[0]), tuple(differences))
+        return Comparison(Verdict.DIFFERS, compared, len(values[0]), tuple(differences))
     notes = tuple(f"foreign table {each}: its rows were not looked at" for each in unseen)
-    return Comparison(Verdict.INCOMPLETE if notes else Verdict.SAME, tuple(tables), len(values[0]), notes)
+    return Comparison(Verdict.INCOMPLETE if notes else Verdict.SAME, compared, len(values[0]), notes)
 
 
 async def changes(source: Database, target: Database, app: str) -> tuple[TableChange, ...]:
@@ -141,7 +144,7 @@ async def changes(source: Database, target: Database, app: str) -> tuple[TableCh
     A table that only one side has counts with all its rows; large objects count as a table of that name.
     """
     async with AsyncExitStack() as stack:
-        ours, theirs = await both(_open(stack, source, app, None), _open(stack, target, app, None))
+        ours, theirs = await both(_open(stack, source, app, None, AT_ONCE), _open(stack, target, app, None, AT_ONCE))
         waiting = sorted(ours.tables.keys() | theirs.tables.keys())
         found: list[TableChange] = []
 
@@ -167,18 +170,20 @@ async def _change(ours: _Side, theirs: _Side, name: str, number: int) -> TableCh
         side = ours if mine is not None else theirs
         table = mine or other
         assert table is not None  # noqa: S101  one of the two has it
-        rows = (await _on(side, _digest(side.sessions[number], table))).rows
+        rows = (await _on(side, whole(side.sessions[number], table))).rows
         return TableChange(shown, 0, 0, rows, exact=True) if mine else TableChange(shown, rows, 0, 0, exact=True)
     common = set(mine.columns) & set(other.columns)
     mine, other = mine.only(common), other.only(common)
     digests = await both(
-        _on(ours, _digest(ours.sessions[number], mine)), _on(theirs, _digest(theirs.sessions[number], other))
+        _on(ours, whole(ours.sessions[number], mine)), _on(theirs, whole(theirs.sessions[number], other))
     )
-    if digests[0] == digests[1]:
+    if mine.forms == other.forms and digests[0] == digests[1]:
         return None
     matched = mine if mine.key == other.key else replace(mine, key=())
     with told(ours.db):
         counted = await count_changes(ours.sessions[number], theirs.sessions[number], matched)
+    if not counted.any:
+        return None
     return TableChange(shown, counted.inserted, counted.updated, counted.deleted, exact=bool(matched.key))
 
 
@@ -188,14 +193,15 @@ async def _on(side: _Side, work: Coroutine[object, object, T]) -> T:
         return await work
 
 
-async def _open(stack: AsyncExitStack, db: Database, app: str, snapshot: str | None) -> _Side:
+async def _open(stack: AsyncExitStack, db: Database, app: str, snapshot: str | None, jobs: int) -> _Side:
     """Open the side's sessions on one snapshot: the given one, or one of its own."""
     sessions = []
     with told(db):
-        for _ in range(AT_ONCE):
+        for _ in range(jobs):
             session = await stack.enter_async_context(await connect(db, app))
             await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await session.execute("SET LOCAL search_path = pg_catalog")
+            await session.execute("SET LOCAL max_parallel_workers_per_gather = 0")
             if snapshot is None:
                 row = await (await session.execute("SELECT pg_export_snapshot()")).fetchone()
                 snapshot = str(row[0]) if row is not None else None
@@ -208,47 +214,76 @@ async def _open(stack: AsyncExitStack, db: Database, app: str, snapshot: str | N
     return _Side(db, tuple(sessions), {table.name: table for table in tables}, names)
 
 
-async def _tables(ours: _Side, theirs: _Side, on_progress: OnProgress, differences: list[str]) -> list[TableCompared]:
-    """Compare every table that both sides have; one that only one side has is a schema difference already."""
-    waiting = sorted(ours.tables.keys() & theirs.tables.keys(), key=lambda name: ours.tables[name].bytes)
-    whole, done = len(waiting), 0
-    compared: list[TableCompared] = []
-
-    async def work(number: int) -> None:
-        nonlocal done
-        while waiting:
-            name = waiting.pop()
-            result, difference = await _table(ours, theirs, name, number)
-            done += 1
-            compared.append(result)
-            if difference:
-                differences.append(difference)
-            on_progress(f"compared {done} of {whole} tables", done, whole, "tables")
-
-    await all_of(work(number) for number in range(AT_ONCE))
-    return sorted(compared, key=lambda each: each.table)
-
-
-async def _table(ours: _Side, theirs: _Side, name: str, number: int) -> tuple[TableCompared, str]:
-    """Compare one table that both have; the difference in a line, empty without one."""
-    mine, other = ours.tables[name], theirs.tables[name]
-    shown = plain(name, 200)
-    if mine.columns != other.columns:
-        return TableCompared(shown, -1, -1, same=False), f"table {shown}: other columns, so its rows were not compared"
+async def _tables(
+    ours: _Side, theirs: _Side, on_progress: OnProgress, *, partitions: bool
+) -> tuple[TableCompared, ...]:
+    """Sum up every table that both sides have, both sides at once; then look for the rows that differ."""
+    units = [_units(side, partitions=partitions) for side in (ours, theirs)]
+    names = [name for name in sorted(units[0].keys() & units[1].keys()) if _alike(units[0][name], units[1][name])]
+    wanted = [[table for name in names for table in side[name]] for side in units]
+    meter = _Meter(sum(table.bytes for side in wanted for table in side), on_progress)
     sums = await both(
-        _on(ours, _digest(ours.sessions[number], mine)), _on(theirs, _digest(theirs.sessions[number], other))
+        _on(ours, sum_up(ours.sessions, wanted[0], meter.add)),
+        _on(theirs, sum_up(theirs.sessions, wanted[1], meter.add)),
     )
-    if sums[0] == sums[1]:
-        return TableCompared(shown, sums[0].rows, sums[1].rows, same=True), ""
-    keys = ""
-    if mine.key == other.key:
-        with told(ours.db):
-            keys = await example_keys(ours.sessions[number], theirs.sessions[number], mine)
-    says = (
-        f"table {shown}: {count(sums[0].rows, 'row')} on the source, {count(sums[1].rows, 'row')} on the target, "
-        f"contents differ{keys}"
-    )
-    return TableCompared(shown, sums[0].rows, sums[1].rows, same=False), says
+    found = []
+    for name in sorted(units[0].keys() & units[1].keys()):
+        shown = plain(name, 200)
+        if name not in names:
+            says = f"table {shown}: other columns or types, so its rows were not compared"
+            found.append(TableCompared(shown, -1, -1, same=False, difference=says))
+            continue
+        digests = [
+            sum((summed[table.name] for table in side[name]), Digest())
+            for side, summed in zip(units, sums, strict=True)
+        ]
+        says = await _explained(ours, theirs, name, units, digests) if digests[0] != digests[1] else ""
+        found.append(TableCompared(shown, digests[0].rows, digests[1].rows, same=not says, difference=says))
+    return tuple(found)
+
+
+def _units(side: _Side, *, partitions: bool) -> dict[str, tuple[Table, ...]]:
+    """What is compared as one: each table, or all partitions of a table together."""
+    found: dict[str, tuple[Table, ...]] = {}
+    for table in side.tables.values():
+        name = table.name if partitions or table.root is None else table.root
+        found[name] = (*found.get(name, ()), table)
+    return found
+
+
+def _alike(ours: tuple[Table, ...], theirs: tuple[Table, ...]) -> bool:
+    """Whether the rows of both can be compared."""
+    return len({(table.columns, table.forms) for table in (*ours, *theirs)}) == 1
+
+
+async def _explained(
+    ours: _Side, theirs: _Side, name: str, units: list[dict[str, tuple[Table, ...]]], digests: list[Digest]
+) -> str:
+    """What differs in a table whose sums differ; empty when every row's text is the same on both sides."""
+    rows = f"{count(digests[0].rows, 'row')} on the source, {count(digests[1].rows, 'row')} on the target"
+    says = f"table {plain(name, 200)}: {rows}, contents differ"
+    (mine, *parts), (other, *others) = units[0][name], units[1][name]
+    if parts or others or mine.name != other.name:
+        return says
+    with told(ours.db):
+        keys = await explain(ours.first, theirs.first, mine if mine.key == other.key else replace(mine, key=()))
+    return "" if keys is None else says + keys
+
+
+@dataclass(slots=True)
+class _Meter:
+    """Bytes of both sides that are summed up, of all."""
+
+    whole: int
+    on_progress: OnProgress
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, piece: Piece) -> None:
+        self.done += piece.bytes
+        left = (time.monotonic() - self.started) / self.done * (self.whole - self.done) if self.done else 0.0
+        says = f"compared {size(self.done)} of {size(self.whole)} of both sides, about {duration(round(left))} left"
+        self.on_progress(says, self.done, self.whole, "bytes")
 
 
 def _sequence_differences(ours: Sequence[SequenceValue], theirs: Sequence[SequenceValue]) -> list[str]:
@@ -264,11 +299,3 @@ def _sequence_differences(ours: Sequence[SequenceValue], theirs: Sequence[Sequen
 
 def _standing(value: SequenceValue) -> str:
     return f"{value.last_value}, {'used' if value.is_called else 'not used'}"
-
-
-async def _digest(session: AsyncConnection, table: Table) -> Digest:
-    sums = [sql.SQL("coalesce(sum({}::numeric), 0)").format(hashed(record(table), seed)) for seed in SEEDS]
-    query = sql.SQL("SELECT count(*), {} FROM ONLY {} AS r").format(sql.SQL(", ").join(sums), table.identifier)
-    row = await (await session.execute(query)).fetchone()
-    assert row is not None  # noqa: S101  an aggregate has one row
-    return Digest(row[0], tuple(int(each) for each in row[1:]))

@@ -8,40 +8,27 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.facts import client_major, client_program, server_facts
+from switchover.postgres.programs import Tools, named, run_program
 from switchover.postgres.table import read_tables
 from switchover.postgres.together import all_of
 from switchover.words import count, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from psycopg import AsyncConnection
 
-    from switchover.children import Children
     from switchover.postgres.connect import Database
 
     OnProgress = Callable[[str, float, float, str], None]
-
-LONGEST_S = 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """How the client programs are run: parallel jobs, their folder, our name, and the runner of children."""
-
-    jobs: int
-    bin: str | None
-    app: str
-    children: Children
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +47,7 @@ def dump_argv(
 ) -> tuple[str, ...]:
     """pg_dump in directory format; where and who come from the environment."""
     given = [f"--snapshot={snapshot}"] if snapshot else []
-    given += [_named(dbname)] if dbname else []
+    given += [named(dbname)] if dbname else []
     return (
         client_program("pg_dump", bin),
         "--format=directory",
@@ -82,14 +69,9 @@ def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None)
         "--exit-on-error",
         "--no-subscriptions",
         "--verbose",
-        _named(dbname),
+        named(dbname),
         str(folder),
     )
-
-
-def _named(dbname: str) -> str:
-    """The database, quoted: a bare name with = in it would be read as a connection text."""
-    return "--dbname=" + make_conninfo("", dbname=dbname)
 
 
 async def hold_snapshot(db: Database, app: str) -> tuple[AsyncConnection, str]:
@@ -117,7 +99,7 @@ async def dump(
     argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot, dbname=facts.name)
     before = os.umask(0o077)
     try:
-        await _run(argv, source, tools, counted)
+        await run_program(argv, source, tools, counted)
     finally:
         os.umask(before)
     written, digest = await asyncio.to_thread(_digest, folder)
@@ -129,11 +111,11 @@ async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: 
     """Restore into an empty database and stop at the first error. Raises CopyFailed with the server's words."""
     name = await database_name(target, tools.app)
     listed = _Counter(_quiet, " TABLE DATA ", "listed", 0)
-    await _run((client_program("pg_restore", tools.bin), "--list", str(folder)), target, tools, listed)
+    await run_program((client_program("pg_restore", tools.bin), "--list", str(folder)), target, tools, listed)
     # One job says when it begins a table's data, several say when they have finished it.
     line = "finished item" if tools.jobs > 1 else "processing data for table"
     counted = _Counter(on_progress, line, "restored", listed.done, also="TABLE DATA" if tools.jobs > 1 else "")
-    await _run(restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin), target, tools, counted)
+    await run_program(restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin), target, tools, counted)
 
 
 async def analyze(target: Database, app: str, jobs: int = 4) -> None:
@@ -182,17 +164,6 @@ class _Counter:
             self._on_progress(
                 f"{self._verb} {count(self.done, 'table')}", self.done, max(self._total, self.done), "tables"
             )
-
-
-async def _run(argv: tuple[str, ...], db: Database, tools: Tools, on_line: Callable[[str], None]) -> None:
-    # Its words are read, so they must be English; and the dump must be in the database's own encoding.
-    env = {**db.env(), "PGAPPNAME": tools.app, "LC_ALL": "C"}
-    env.pop("PGCLIENTENCODING", None)
-    ended = await tools.children.run(argv, timeout_s=LONGEST_S, env=env, on_line=on_line)
-    if ended.code != 0:
-        words = [line for line in ended.said.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
-        said = " ".join(words[-3:]) or ended.said[-300:] or "it said nothing"
-        raise CopyFailed(f"{Path(argv[0]).name} ended with {ended.code}: {said}")
 
 
 async def _table_count(db: Database, app: str) -> int:

@@ -19,13 +19,16 @@ MAINTAIN_SINCE = 170000
 Facts = dict[tuple[str, str], tuple[str, ...]]
 
 
-async def read_fingerprint(session: AsyncConnection, floor: int) -> Facts:
+async def read_fingerprint(session: AsyncConnection, floor: int, *, partitions: bool = True) -> Facts:
     """Every fact of the schema by kind and name; ``floor`` is the older server's version number.
+
+    Without ``partitions`` a partitioned table is a table, and its partitions are nothing of their own.
 
     White space is folded, since versions differ in it. Two objects of one name keep a fact each.
     """
     facts: Facts = {}
     given = {"%(ignored)s": "'MAINTAIN'" if floor < MAINTAIN_SINCE else "''", "%(floor)s": str(floor)}
+    given["%(partitions)s"] = "true" if partitions else "false"
     for kind, query in QUERIES.items():
         for name, value in given.items():
             query = query.replace(name, value)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import compare
-from switchover.postgres.copy import Tools, analyze, dump, dump_argv, restore, restore_argv
+from switchover.postgres.copy import analyze, dump, dump_argv, restore, restore_argv
 from switchover.postgres.guard import read_fact, write_fact
+from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy, which
 
 if TYPE_CHECKING:

@@ -1,0 +1,51 @@
+"""PostgreSQL's own client programs: how they are run; no secret is among their arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg.conninfo import make_conninfo
+
+from switchover.postgres.errors import CopyFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from switchover.children import Children, Finished
+    from switchover.postgres.connect import Database
+
+LONGEST_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """How the client programs are run: parallel jobs, their folder, our name, and the runner of children."""
+
+    jobs: int
+    bin: str | None
+    app: str
+    children: Children
+
+
+def named(dbname: str) -> str:
+    """The database as an argument, quoted: a bare name with = in it would be read as a connection text."""
+    return "--dbname=" + make_conninfo("", dbname=dbname)
+
+
+async def run_program(argv: tuple[str, ...], db: Database, tools: Tools, on_line: Callable[[str], None]) -> None:
+    """Run one program on one server. Raises CopyFailed with its own words."""
+    # Its words are read, so they must be English; and the dump must be in the database's own encoding.
+    env = {**db.env(), "PGAPPNAME": tools.app, "LC_ALL": "C"}
+    env.pop("PGCLIENTENCODING", None)
+    refuse_failed(argv, await tools.children.run(argv, timeout_s=LONGEST_S, env=env, on_line=on_line))
+
+
+def refuse_failed(argv: tuple[str, ...], ended: Finished) -> None:
+    """Raise CopyFailed when the program did not end well."""
+    if ended.code == 0:
+        return
+    words = [line for line in ended.said.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
+    said = " ".join(words[-3:]) or ended.said[-300:] or "it said nothing"
+    raise CopyFailed(f"{Path(argv[0]).name} ended with {ended.code}: {said}")

@@ -1,0 +1,352 @@
+"""A copy without a file: rows go from server to server through pipes between PostgreSQL's own programs.
+
+The schema goes first, by pg_dump and pg_restore. Large tables then go each by a pair of psql, very large ones in
+several parts by ranges of blocks, all small ones by one pg_dump into one pg_restore, with sequences and large
+objects; all of them under one exported snapshot. The indexes and keys of a table begin the moment it is full,
+the longest first. What needs them follows, then foreign keys, then event triggers. Every object is made by
+pg_restore from its own archive, so that nothing is forgotten that a dump would hold.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from switchover.postgres.connect import connect, database_name, told
+from switchover.postgres.copy import hold_snapshot
+from switchover.postgres.errors import CopyFailed
+from switchover.postgres.guard import read_fact, write_fact
+from switchover.postgres.programs import LONGEST_S, refuse_failed
+from switchover.postgres.stream.jobs import Job, run_jobs
+from switchover.postgres.stream.meter import Meter, watched
+from switchover.postgres.stream.programs import (
+    End,
+    end_of,
+    fits,
+    list_after_data,
+    list_needs,
+    read_part,
+    read_rest,
+    read_schema,
+    restore_before_data,
+    restore_entries,
+    write_part,
+    write_rest,
+)
+from switchover.postgres.stream.shape import ForeignKey, Part, Shape, Streamed, parted, read_shape, stand_alone
+from switchover.postgres.stream.toc import AfterData, Entry, read_list, sort_out
+from switchover.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from switchover.children import Command, Finished
+    from switchover.plan.journal import Json
+    from switchover.postgres.connect import Database
+    from switchover.postgres.programs import Tools
+
+    OnProgress = Callable[[str, float, float, str], None]
+
+FACT = "streamed"
+"""The note in the copy itself that says how far it is, so that a later run may go on."""
+
+SORT_MEMORY = 256 * 1024 * 1024
+"""Bytes an index build may use at least; the default of 64 MB makes large sorts spill."""
+
+BATCH = 100
+"""Indexes of small tables made in one transaction: each holds a few of the server's locks."""
+
+_REST = "rest"
+_MEMORY = "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), %s) / 1024"
+_THERE = """
+SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.indisvalid
+"""
+_KEYS_THERE = """
+SELECT n.nspname, c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace WHERE k.contype = 'f'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """A stream that is complete."""
+
+    bytes: int
+    """Of the tables on the source."""
+    seconds: float
+    tables: int
+    kept: int
+    """Tables that an earlier, broken-off stream had filled already."""
+
+
+async def resumable(target: Database, app: str, stamp: str) -> bool:
+    """Whether the copy holds whole tables of this very source, and nothing that could not be made again."""
+    said = await read_fact(target, app, FACT)
+    return isinstance(said, dict) and said.get("stamp") == stamp and said.get("stage") == "tables"
+
+
+async def stream(  # noqa: PLR0913  two databases, and how to copy
+    source: Database,
+    target: Database,
+    folder: Path,
+    tools: Tools,
+    *,
+    snapshot: str | None,
+    stamp: str,
+    on_progress: OnProgress,
+) -> StreamFacts:
+    """Fill an empty database, or go on where ``resumable`` says one may. Raises CopyFailed.
+
+    ``stamp`` says what it is a copy of: equal stamps mean equal rows. ``folder`` is used for the schema alone,
+    and gone in the end. Without a ``snapshot`` one is held as long as it lasts.
+    """
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        if snapshot is None:
+            session, snapshot = await hold_snapshot(source, tools.app)
+            stack.push_async_callback(session.close)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        _make(folder)
+        shape = await _shape(source, tools.app, snapshot)
+        run = _Stream(
+            target,
+            tools,
+            stamp,
+            snapshot,
+            folder / "schema",
+            end_of(source, await database_name(source, tools.app), tools),
+            end_of(target, await database_name(target, tools.app), tools, await _settings(target, tools.app)),
+            shape,
+            Meter.of(shape, on_progress),
+        )
+        await run.all()
+    return StreamFacts(shape.bytes, time.monotonic() - started, len(shape.tables), run.kept)
+
+
+@dataclass(slots=True)
+class _Stream:
+    target: Database
+    tools: Tools
+    stamp: str
+    snapshot: str
+    archive: Path
+    reading: End
+    writing: End
+    shape: Shape
+    meter: Meter
+    full: set[str] = field(default_factory=set)
+    """The tables that are full, by oid; and ``rest`` for all the small ones."""
+    left: dict[int, int] = field(default_factory=dict)
+    kept: int = 0
+
+    async def all(self) -> None:
+        after = await self.schema()
+        async with watched(self.meter, self.target, self.tools.app):
+            await run_jobs([*self.filling(), *await self.indexing(after.early)], self.tools.jobs)
+            await self.note("rest")
+            await self.restore(after.middle)
+            await run_jobs(await self.referring(after.foreign), self.tools.jobs)
+            await self.restore(after.last)
+        await self.note("done")
+
+    async def schema(self) -> AfterData:
+        """Make all that comes before rows, unless it is there; and list what comes after them."""
+        before = os.umask(0o077)
+        try:
+            await self.run(read_schema(self.reading, self.archive, self.snapshot))
+        finally:
+            os.umask(before)
+        if await resumable(self.target, self.tools.app, self.stamp):
+            await self.resume()
+        else:
+            await self.run(restore_before_data(self.writing, self.archive))
+            await self.note("tables")
+        wanted: list[str] = []
+        everything: list[str] = []
+        await self.run(list_after_data(self.writing, self.archive), wanted.append)
+        await self.run(list_needs(self.writing, self.archive), everything.append)
+        ids = {entry.id for entry in read_list(wanted)}
+        return sort_out((entry for entry in read_list(everything) if entry.id in ids), self.shape.indexes)
+
+    async def resume(self) -> None:
+        """Keep the tables that are full; empty all others, and remove every large object if it will come again."""
+        said = await read_fact(self.target, self.tools.app, FACT)
+        full = said.get("full") if isinstance(said, dict) else None
+        self.full = {str(each) for each in full} if isinstance(full, list) else set()
+        alone = {str(table.oid): table for table in self.alone()}
+        self.kept = sum(1 for oid in alone if oid in self.full)
+        again = [table for table in self.shape.tables if str(table.oid) not in self.full]
+        if _REST in self.full:
+            self.kept += len(self.shape.tables) - len(alone)
+            again = [table for table in again if str(table.oid) in alone]
+        with told(self.target):
+            async with await connect(self.target, self.tools.app) as session, session.transaction():
+                for table in again:
+                    await session.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
+                if _REST not in self.full:
+                    await session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+
+    def alone(self) -> tuple[Streamed, ...]:
+        return tuple(table for table in stand_alone(self.shape, self.tools.jobs) if fits(table))
+
+    def filling(self) -> list[Job]:
+        alone = self.alone()
+        wanted = [table for table in alone if str(table.oid) not in self.full]
+        parts = parted(wanted, self.shape.bytes, self.tools.jobs)
+        self.left = {table.oid: sum(1 for part in parts if part.table == table) for table in wanted}
+        jobs = [
+            Job(_data(part), part.table.bytes / part.of + self.shape.cost_after(part.table.oid), self.fill_with(part))
+            for part in parts
+        ]
+        if _REST not in self.full:
+            small = self.shape.bytes - sum(table.bytes for table in alone)
+            many = len(self.shape.tables) - len(alone)
+            jobs.append(Job(_REST, 2.0 * small + 100_000.0 * many, self.fill_rest_without(alone)))
+        return jobs
+
+    def fill_with(self, part: Part) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            commands = read_part(self.reading, part, self.snapshot), write_part(self.writing, part)
+            await self.pipe(*commands, f"table {plain(f'{part.table.schema}.{part.table.name}', 200)}")
+            self.meter.add(part.table.bytes / part.of)
+            self.left[part.table.oid] -= 1
+            if not self.left[part.table.oid]:
+                await self.note("tables", str(part.table.oid))
+
+        return work
+
+    def fill_rest_without(self, alone: tuple[Streamed, ...]) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            await self.pipe(read_rest(self.reading, alone, self.snapshot), write_rest(self.writing), "small tables")
+            self.meter.add(self.shape.bytes - sum(table.bytes for table in alone))
+            await self.note("tables", _REST)
+
+        return work
+
+    async def indexing(self, early: tuple[Entry, ...]) -> list[Job]:
+        """Those of a large table each for itself, once it is full; those of small ones in batches."""
+        there = set(await self.rows(_THERE))
+        alone = {table.oid: table for table in self.alone()}
+        needs = {
+            oid: frozenset(_data(part) for part in parted([table], self.shape.bytes, self.tools.jobs))
+            for oid, table in alone.items()
+            if str(oid) not in self.full
+        }
+        jobs: list[Job] = []
+        small: list[Entry] = []
+        for entry in early:
+            index = self.shape.indexes[entry.oid]
+            if (index.schema, index.name) in there:
+                self.meter.add(index.bytes)
+            elif index.table not in alone:
+                small.append(entry)
+            else:
+                table, needed = frozenset({index.table}), needs.get(index.table, frozenset())
+                shares, takes = (table, frozenset[int]()) if index.constraint is None else (frozenset[int](), table)
+                work = self.restore_with((entry,), index.bytes)
+                jobs.append(Job(f"index:{entry.oid}", index.cost, work, needed, shares, takes))
+        needed = frozenset({_REST} if _REST not in self.full else ())
+        for batch in _by_table(small, self.shape):
+            indexes = [self.shape.indexes[entry.oid] for entry in batch]
+            work = self.restore_with(batch, sum(index.bytes for index in indexes))
+            jobs.append(Job(f"indexes:{batch[0].oid}", sum(index.cost for index in indexes), work, needed))
+        return jobs
+
+    async def referring(self, foreign: tuple[Entry, ...]) -> list[Job]:
+        """Each foreign key for itself: it looks up every row of its table."""
+        there = set(await self.rows(_KEYS_THERE))
+        jobs = []
+        for entry in foreign:
+            key: ForeignKey | None = self.shape.foreign_keys.get(entry.oid)
+            if key is None or (key.schema, key.relation, key.name) not in there:
+                takes = frozenset({key.table, key.refers} if key else ())
+                work = self.restore_with((entry,), 0)
+                jobs.append(Job(f"key:{entry.oid}", key.bytes if key else 0, work, takes=takes))
+        return jobs
+
+    def restore_with(self, entries: tuple[Entry, ...], number: int) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            await self.restore(entries)
+            self.meter.add(number)
+
+        return work
+
+    async def restore(self, entries: tuple[Entry, ...]) -> None:
+        if entries:
+            listed = self.archive.with_name(f"list-{entries[0].id}")
+            listed.write_text("".join(f"{entry.id};\n" for entry in entries))
+            await self.run(restore_entries(self.writing, self.archive, listed))
+
+    async def note(self, stage: str, full: str | None = None) -> None:
+        """Say in the copy how far it is."""
+        self.full.update({full} if full else ())
+        known: list[Json] = [*sorted(self.full)]
+        await write_fact(self.target, self.tools.app, FACT, {"stamp": self.stamp, "stage": stage, "full": known})
+
+    async def rows(self, query: str) -> list[tuple[str, ...]]:
+        with told(self.target):
+            async with await connect(self.target, self.tools.app) as session:
+                return await (await session.execute(query.encode())).fetchall()
+
+    async def run(self, command: Command, on_line: Callable[[str], None] | None = None) -> None:
+        children = self.tools.children
+        ended = await children.run(command.argv, timeout_s=LONGEST_S, env=command.env, on_line=on_line)
+        refuse_failed(command.argv, ended)
+
+    async def pipe(self, source: Command, sink: Command, what: str) -> None:
+        """Both must end well; a source that found its pipe broken is not the cause."""
+        first, second = await self.tools.children.pipe(source, sink, timeout_s=LONGEST_S)
+        broken = first.code != 0 and "roken pipe" not in first.said
+        order: list[tuple[Command, Finished]] = [(source, first), (sink, second)]
+        for command, ended in order if broken else reversed(order):
+            try:
+                refuse_failed(command.argv, ended)
+            except CopyFailed as failed:
+                raise CopyFailed(f"{what}: {failed}") from None
+
+
+def _data(part: Part) -> str:
+    return f"data:{part.table.oid}:{part.number}"
+
+
+def _by_table(entries: Iterable[Entry], shape: Shape) -> list[tuple[Entry, ...]]:
+    """In batches, all of a table in one: making its key excludes making its other indexes meanwhile."""
+    batches: list[list[Entry]] = []
+    last = -1
+    for entry in sorted(entries, key=lambda each: (shape.indexes[each.oid].table, each.id)):
+        table = shape.indexes[entry.oid].table
+        if not batches or (len(batches[-1]) >= BATCH and table != last):
+            batches.append([])
+        batches[-1].append(entry)
+        last = table
+    return [tuple(batch) for batch in batches]
+
+
+def _make(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+
+
+async def _shape(source: Database, app: str, snapshot: str) -> Shape:
+    with told(source):
+        async with await connect(source, app) as session:
+            await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+            return await read_shape(session)
+
+
+async def _settings(target: Database, app: str) -> tuple[str, ...]:
+    """A lost commit is no harm before the copy is complete: the note that says so is written through."""
+    with told(target):
+        async with await connect(target, app) as session:
+            row = await (await session.execute(_MEMORY, (SORT_MEMORY,))).fetchone()
+            assert row is not None  # noqa: S101  always one row
+            return ("synchronous_commit=off", f"maintenance_work_mem={row[0]}")

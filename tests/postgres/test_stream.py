@@ -1,0 +1,92 @@
+"""A copy without a file: the same as the source, in parts and in order, and what a broken-off one leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from switchover.children import Children, Command, Finished
+from switchover.postgres import stream as streaming
+from switchover.postgres.compare import Verdict, compare
+from switchover.postgres.connect import Database
+from switchover.postgres.copy import hold_snapshot
+from switchover.postgres.errors import CopyFailed
+from switchover.postgres.programs import Tools
+from switchover.postgres.scratch import create_copy
+from switchover.postgres.stream import StreamFacts, resumable, shape, stream
+from tests.postgres.conftest import APP, Pair, silent
+from tests.postgres.zoo import ZOO
+
+BIG = """
+CREATE TABLE big (id int PRIMARY KEY, v text); INSERT INTO big SELECT n, repeat(md5(n::text), 3)
+FROM generate_series(1, 150000) n; CREATE INDEX big_v ON big (v); ANALYZE big;
+CREATE TABLE small (id serial PRIMARY KEY, big int REFERENCES big); INSERT INTO small (big) SELECT 7 FROM generate_series(1, 9);
+CREATE TABLE other (id int UNIQUE, v text); INSERT INTO other SELECT n, md5(n::text) FROM generate_series(1, 150000) n;
+ANALYZE other; SELECT lo_from_bytea(0, '\\x0102')
+"""
+
+
+def tools(pair: Pair, children: Children | None = None) -> Tools:
+    return Tools(2, str(pair.target.cluster.bin), APP, children or Children())
+
+
+async def empty_copy(pair: Pair) -> Database:
+    name = f"copy_{pair.tag}"
+    await create_copy(pair.target.db, name, pair.plan_id, APP)
+    return pair.target.db.named(name)
+
+
+async def streamed(pair: Pair, copy: Database, folder: Path, children: Children | None = None) -> StreamFacts:
+    return await stream(
+        pair.source.db, copy, folder, tools(pair, children), snapshot=None, stamp="s", on_progress=silent
+    )
+
+
+async def same(pair: Pair, copy: Database) -> None:
+    found = await compare(pair.source.db, copy, APP, on_progress=silent, not_data=("app.far",))
+    assert "\n".join(found.differences) == ""
+    assert found.verdict is Verdict.SAME
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are large from 1 MB on, so that tests need no large ones."""
+    monkeypatch.setattr(shape, "ALONE_FROM", 1024 * 1024)
+    monkeypatch.setattr(shape, "TAIL_UP_TO", 1024 * 1024)
+
+
+async def test_large_tables_go_in_parts_and_all_is_the_same(pair: Pair, tmp_path: Path, small_steps: None) -> None:
+    for statement in BIG.split(";"):
+        pair.source.run(statement)
+    copy = await empty_copy(pair)
+    said: list[str] = []
+    facts = await stream(
+        pair.source.db,
+        copy,
+        tmp_path / "s",
+        tools(pair),
+        snapshot=None,
+        stamp="s",
+        on_progress=lambda say, *_: said.append(say),
+    )
+    assert (facts.tables, facts.kept) == (3, 0)
+    assert not (tmp_path / "s").exists()
+    assert any("of" in each for each in said)
+    await same(pair, copy)
+    # A whole table is frozen, so that its first readers need not write; the parts of a split one cannot be.
+    frozen = pair.target.cluster.run("SELECT relallvisible FROM pg_class WHERE relname = 'other'", f"copy_{pair.tag}")
+    assert frozen
+
+
+async def test_the_zoo_is_the_same_after_streaming(pair: Pair, tmp_path: Path) -> None:
+    owner, reader = f"own_{pair.tag}", f"read_{pair.tag}"
+    for cluster in (pair.source.cluster, pair.target.cluster):
+        cluster.run(f"CREATE ROLE {owner} LOGIN")
+        cluster.run(f"CREATE ROLE {reader} LOGIN")
+    pair.source.run(ZOO.format(o=owner, r=reader))
+    copy = await empty_copy(pair)
+    await streamed(pair, copy, tmp_path / "s")
+    await same(pair, copy)
