@@ -11,6 +11,7 @@ from switchover.plan.progress import Passed, StepStatus, touched
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
+    from switchover.plan.journal import Json
     from switchover.plan.progress import Progress, StepState
     from switchover.plan.spec import Spec
 
@@ -98,18 +99,50 @@ def way_back(progress: Progress) -> WayBack:
     return WayBack("rollback", "yes, but rows written on the target stay behind; they are counted and kept first")
 
 
-def forecast(progress: Progress) -> Forecast | None:
-    """The cutover's length from the rehearsal; None before it.
+LOW, HIGH = 0.8, 1.5
+"""A busy night is slower than a rehearsal more often than it is faster."""
 
-    The range is four fifths to one and a half of what was measured, plus 5 s for locks and DNS: a busy night
-    is slower than a rehearsal more often than it is faster.
+_PHASES = {
+    "dump-final": ("dump",),
+    "restore-final": ("restore", "analyze"),
+    "stream-final": ("stream", "analyze"),
+    "compare-final": ("compare",),
+}
+
+
+def forecast(progress: Progress, size: float = 0.0) -> Forecast | None:
+    """The cutover's length from the rehearsal; None before it. ``size`` is the source's in bytes, where it is known.
+
+    The range is four fifths to one and a half of what was measured, scaled by how the source has grown since, plus
+    5 s for locks and DNS.
     """
-    facts = step_of(progress, StepName.REHEARSAL).facts
-    phases = facts.get("seconds")
+    phases = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
     if not isinstance(phases, dict):
         return None
-    copy_s = sum(float(value) for value in phases.values() if isinstance(value, (int, float)))
-    return Forecast(copy_s, copy_s + 5, copy_s * 0.8, copy_s * 1.5 + 5)
+    copy_s = sum(_number(value) for value in phases.values()) * growth(progress, size)
+    return Forecast(copy_s, copy_s + 5, copy_s * LOW, copy_s * HIGH + 5)
+
+
+def expected_s(progress: Progress, action: str) -> tuple[float, float] | None:
+    """Between how many seconds an action of the cutover should take; None where nothing was measured."""
+    phases = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
+    if not isinstance(phases, dict) or not all(phase in phases for phase in _PHASES.get(action, ("",))):
+        return None
+    measured = sum(_number(phases[phase]) for phase in _PHASES[action]) * growth(progress)
+    return measured * LOW, measured * HIGH + 1
+
+
+def growth(progress: Progress, size: float = 0.0) -> float:
+    """The source's ``size`` in bytes, or as it was last seen, against its size in the rehearsal; 1 if not known."""
+    then = _number(step_of(progress, StepName.REHEARSAL).facts.get("size"))
+    fence = next((each for each in step_of(progress, StepName.CUTOVER).actions if each.id == "fence-source"), None)
+    now = size or (_number(fence.before.get("size")) if fence is not None else 0.0)
+    now = now or _number(step_of(progress, StepName.WINDOW).facts.get("size"))
+    return now / then if then and now else 1.0
+
+
+def _number(value: Json) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def undo_s(progress: Progress) -> float:
@@ -170,7 +203,7 @@ def next_key(spec: Spec, progress: Progress, now: datetime) -> NextKey:
         return NextKey("start the cutover", says, step, "type")
     says = {
         StepName.READINESS: "looks at the target and the checklist; changes nothing",
-        StepName.REHEARSAL: "dumps the source and restores into a scratch database; users notice nothing",
+        StepName.REHEARSAL: "copies the source into a scratch database and compares; users notice nothing",
         StepName.LOWER_TTL: "lowers the TTL in DNS; the address stays; it can be raised again",
         StepName.WINDOW: "checks that everything fits the window and writes notice and calendar file",
         StepName.VERIFY: "watches health for the soak time; changes nothing",

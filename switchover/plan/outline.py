@@ -38,6 +38,9 @@ class StepInfo:
     """Steps that must be done, and not stale, before this one may run."""
 
 
+COPYING = tuple(f"database.{key}" for key in ("source", "target", "method", "copy", "jobs", "bin", "keep_dump"))
+"""What a copy depends on: to accept a warning does not make the rehearsal stale."""
+
 STEPS: tuple[StepInfo, ...] = (
     StepInfo(
         StepName.READINESS,
@@ -49,8 +52,8 @@ STEPS: tuple[StepInfo, ...] = (
     StepInfo(
         StepName.REHEARSAL,
         "Rehearsal",
-        "A full dump and restore into a scratch database, compared exactly and timed.",
-        ("database",),
+        "A full copy into a scratch database, compared exactly and timed.",
+        COPYING,
         (),
     ),
     StepInfo(
@@ -71,7 +74,7 @@ STEPS: tuple[StepInfo, ...] = (
         StepName.CUTOVER,
         "Cutover",
         "Writes stop on the old host, the data moves and is compared, the new host opens, DNS follows.",
-        ("database", "dns", "maintenance", "window"),
+        (*COPYING, "dns", "maintenance", "window"),
         (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.WINDOW),
     ),
     StepInfo(

@@ -150,9 +150,18 @@ class DatabaseSpec(_Table):
     )
     target: Conninfo = Field(description="conninfo or URI of the new database")
     method: Literal["dump", "replicate"] = Field("dump", description="how the data moves")
-    jobs: int = Field(4, ge=1, le=64, description="parallel jobs of pg_dump and pg_restore")
-    bin: str | None = Field(None, description="folder of pg_dump and pg_restore; default: the PATH")
+    copy_: Literal["dump", "stream"] | None = Field(
+        None,
+        alias="copy",
+        description="dump: by way of files, kept as the old host's last backup; stream: from server to server; "
+        "default: whichever the rehearsal measured to be faster",
+    )
+    jobs: int = Field(4, ge=1, le=64, description="how much is copied and compared at the same time")
+    bin: str | None = Field(None, description="folder of pg_dump, pg_restore and psql; default: the PATH")
     keep_dump: bool = Field(True, description="keep the dump files as a backup of the old host")
+    accept: dict[str, Annotated[str, Field(min_length=8)]] = Field(
+        {}, description="warnings of the preflight that are accepted, by name, each with its reason; in the report"
+    )
 
     @model_validator(mode="after")
     def _different(self) -> DatabaseSpec:

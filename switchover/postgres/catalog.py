@@ -224,12 +224,10 @@ SELECT count(*), sum(hashtextextended(ROW(m.oid, pg_get_userbyid(m.lomowner), AR
   SELECT a::text FROM unnest(m.lomacl) a ORDER BY 1))::text COLLATE "C", 1)::numeric)
 FROM pg_largeobject_metadata m"""
 
-SUPERUSER_LARGE_OBJECTS = """
-SELECT sum(hashtextextended(ROW(o.loid, part, lo_get(o.loid, part * 1048576, 1048576))::text COLLATE "C", 1)::numeric)
-FROM (SELECT loid, max(pageno::int8 * 2048 + length(data)) AS size FROM pg_largeobject GROUP BY loid) o,
-generate_series(0, (o.size - 1) / 1048576) AS part"""
-"""By bytes, a megabyte at a time: the pages of a sparse object are filled by a restore."""
-
-SMALL_OBJECTS = """
-SELECT sum(hashtextextended(ROW(m.oid, lo_get(m.oid))::text COLLATE "C", 1)::numeric) FROM pg_largeobject_metadata m"""
-"""Each read whole, as its owner may."""
+LARGE_OBJECT_BYTES = """
+SELECT sum(hashint8extended(hash_record_extended(ROW(o.oid, part, lo_get(o.oid, part * 1048576, 1048576)), 1), 2))
+FROM (SELECT m.oid, lo_lseek64(f.fd, 0, 2) AS size, lo_close(f.fd) FROM pg_largeobject_metadata m
+      CROSS JOIN LATERAL (SELECT lo_open(m.oid, 262144) AS fd OFFSET 0) AS f OFFSET 0) AS o,
+generate_series(0, greatest(o.size - 1, 0) / 1048576) AS part"""
+"""By bytes, a megabyte at a time, as anyone may who may read them: the pages of a sparse object are filled by a
+restore, and only a superuser may look at pages."""

@@ -1,92 +1,38 @@
 """The fence: settings that refuse writes, locks that nobody can override, and the exact way back.
 
 Layers, in order: the database's default_transaction_read_only, its connection limit (when we are superuser),
-SHARE locks on every table held by one session, and the end of every other client. A client may override the
-first, a superuser the second; the locks nobody can
-(https://www.postgresql.org/docs/current/explicit-locking.html).
+SHARE locks on every table, and on the catalogs where we may, held by one session, and the end of every other
+client. A client may override the first, a superuser the second; the locks nobody can
+(https://www.postgresql.org/docs/current/explicit-locking.html). ``fence_layers`` says beforehand which of them
+we may raise, ``fence_proof`` tries afterwards whether they hold.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 
-from switchover.postgres.carry import READ_ONLY, Access, entry, is_on, set_access
+from switchover.postgres.carry import READ_ONLY, Access, is_on, set_access
 from switchover.postgres.connect import MAINTENANCE, connect, database_name, told
-from switchover.postgres.errors import FenceFailed, Refused
+from switchover.postgres.errors import FenceFailed
 from switchover.postgres.facts import write_mark
-from switchover.postgres.locks import TABLES, Patience, end_waiters, hold_all
-from switchover.words import plain
+from switchover.postgres.fence_before import FenceBefore, read_fence_before
+from switchover.postgres.fence_layers import read_overrides
+from switchover.postgres.locks import Patience, end_waiters, hold_all
+from switchover.postgres.sessions import end_and_wait, end_clients
+from switchover.words import count, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from psycopg import AsyncConnection
 
-    from switchover.plan.journal import Json
     from switchover.postgres.connect import Database
-
-GONE_PATIENCE_S = 15.0
-LOOK_EVERY_S = 0.02
-
-_BEFORE = """
-SELECT d.datconnlimit, s.setconfig FROM pg_database d
-LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid AND s.setrole = 0 WHERE d.datname = %s
-"""
-
-_END = """
-SELECT pid, coalesce(backend_start::text, ''), who, CASE WHEN may THEN pg_terminate_backend(pid) END FROM (
-  SELECT a.pid, a.backend_start, trim(coalesce(a.usename, '') || ' ' || a.application_name) AS who,
-         me.rolsuper OR (NOT coalesce(r.rolsuper, true) AND (pg_has_role(a.usesysid, 'USAGE')
-                         OR pg_has_role('pg_signal_backend', 'USAGE'))) AS may
-  FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
-  WHERE me.rolname = current_user AND a.datname = %s AND a.usesysid IS NOT NULL
-  AND coalesce(a.backend_type, 'client backend') = 'client backend'
-  AND a.pid NOT IN (SELECT pid FROM pg_stat_replication)
-  AND a.pid <> pg_backend_pid() AND NOT starts_with(a.application_name, %s)
-) AS c
-"""
-"""Ends every client whom we may end: replication and autovacuum stay, and so do sessions of ours.
-
-A role without pg_read_all_stats is not told the backend_type of others' sessions."""
-
-_OVERRIDES = """
-SELECT r.rolname, e.value FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
-LEFT JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) AS e(value)
-WHERE starts_with(e.value, 'default_transaction_read_only=') AND (s.setdatabase = 0 OR d.datname = %s) ORDER BY 1
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class FenceBefore:
-    """The settings that the fence changes, as they were: what the way back restores, byte for byte."""
-
-    limit: int
-    settings: tuple[str, ...] | None
-    """The database-wide row of pg_db_role_setting; None when there is none. Of every value but ours a hash only:
-    applications keep keys in settings of their own, and this goes into the journal."""
-
-    @classmethod
-    def from_json(cls, data: dict[str, Json]) -> FenceBefore:
-        settings = data.get("settings")
-        return cls(
-            int(str(data["limit"])),
-            tuple(str(each) for each in settings) if isinstance(settings, list) else None,
-        )
-
-    def to_json(self) -> dict[str, Json]:
-        saved: dict[str, Json] = {"limit": self.limit}
-        return saved if self.settings is None else {**saved, "settings": list(self.settings)}
-
-    @property
-    def read_only(self) -> str | None:
-        """The value of default_transaction_read_only as it is stored, if the database sets one."""
-        return entry(self.settings, READ_ONLY)
+    from switchover.postgres.locks import Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +50,15 @@ class Raised:
 
     layers: tuple[str, ...]
     ended: tuple[str, ...]
-    not_in_force: tuple[str, ...] = ()
-    """What does not hold once the locks are gone, in words."""
-    locks: int = 0
+    not_in_force: tuple[str, ...]
+    """What does not hold, in words."""
+    locks: int
+    catalogs: bool
+    """Whether new tables and large objects are locked out as well."""
+    stood_at: datetime
+    """When the locks stood, by the server's clock."""
+    left: frozenset[int] = frozenset()
+    """The pids of clients whom we may not end."""
 
 
 @dataclass(slots=True)
@@ -118,7 +70,7 @@ class Fence:
     _session: AsyncConnection | None = field(default=None, init=False)
     _database: Database | None = field(default=None, init=False)
     _app: str = field(default="", init=False)
-    _locks: int = field(default=0, init=False)
+    _locked: frozenset[Name] = field(default=frozenset(), init=False)
 
     @property
     def held(self) -> bool:
@@ -131,7 +83,7 @@ class Fence:
         ours = db.named(MAINTENANCE)
         with told(ours):
             async with await connect(ours, app) as session:
-                return await _read(session, name)
+                return await read_fence_before(session, name)
 
     async def observe(self, db: Database, app: str) -> FenceSeen:
         """How the fence stands now; a lock session that the server has ended is no longer held."""
@@ -145,57 +97,34 @@ class Fence:
         """Stop every write. Settings already in place are left alone, so that a repeat writes nothing.
 
         Short transactions may end by themselves; whoever stands in the way of a lock longer is ended. Raises
-        FenceFailed naming who blocks when a lock is not granted within ``deadline_s`` seconds; the settings
-        stay then, for ``lower`` to take back.
+        FenceFailed naming who blocks when a lock is not granted within ``deadline_s`` seconds, or which prepared
+        transaction could still be committed; the settings stay then, for ``lower`` to take back.
         """
         name = await database_name(db, app)
         ours = db.named(MAINTENANCE)
         with told(ours):
             async with await connect(ours, app) as session:
                 await _refuse_prepared(session, name)
-                superuser = session.info.parameter_status("is_superuser") == "on"
-                now = await _read(session, name)
-                limit = 0 if superuser else now.limit
-                wanted = now.read_only if is_on(now.read_only) else "on"
-                await set_access(session, name, Access(limit, wanted))
+                limited = await _set_settings(session, name)
                 ended: dict[str, None] = {}
 
                 async def end() -> None:
-                    ended.update(dict.fromkeys(who for _, who in (await _end_clients(session, name, app_prefix))[0]))
+                    ended.update(dict.fromkeys(who for _, who in (await end_clients(session, name, app_prefix))[0]))
 
                 if not await self._still_held():
                     deadline = asyncio.get_running_loop().time() + deadline_s
                     await self._hold(db, app, session, Patience(deadline, say, end))
-                gone, stubborn = await _end_and_wait(session, name, app_prefix)
-                ended.update(dict.fromkeys(gone))
+                stood_at = await _clock(session)
+                last = await end_and_wait(session, name, app_prefix)
+                ended.update(dict.fromkeys(last.who))
+                # One that was prepared between the first look and the locks, on a table that was not there yet.
+                await _refuse_prepared(session, name)
                 self.mark = await write_mark(session)
-                missing = [*stubborn, *await _overrides(session, name)]
-        layers = [f"{READ_ONLY} = on"]
-        if superuser:
-            layers.append("connection limit 0")
-        else:
-            missing.append("no connection limit: it would bind this role too, which is no superuser")
-        layers.append(f"SHARE locks on {self._locks} tables")
-        return Raised(tuple(layers), tuple(ended), tuple(missing), self._locks)
-
-    async def prove(self, db: Database, app: str) -> tuple[str, ...]:
-        """Try to write in the ways a client could; each must be refused, or FenceFailed is raised.
-
-        An attempt that is let in writes nothing: it takes a lock or makes a temporary table, and is rolled back.
-        """
-        with told(db):
-            async with await connect(db, app) as session:
-                tables = await (await session.execute(f"{TABLES} LIMIT 1")).fetchall()
-        words = [await _refused(db, app, "a new session", ("RESET default_transaction_read_only", "BEGIN"), _MAKE)]
-        if not tables:
-            return (*words, "there is no table to write to")
-        insert = sql.SQL("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE NOWAIT").format(sql.Identifier(*tables[0]))
-        for how, before in (
-            ("SET default_transaction_read_only = off", ("SET default_transaction_read_only = off", "BEGIN")),
-            ("BEGIN READ WRITE", ("RESET default_transaction_read_only", "BEGIN READ WRITE")),
-        ):
-            words.append(await _refused(db, app, how, before, insert))
-        return tuple(words)
+                missing = (*last.stubborn, *await self._missing(session, name, limited))
+        tables, catalogs = self._counted()
+        return Raised(
+            self._layers(limited), tuple(ended), missing, tables, catalogs > 0, stood_at=stood_at, left=last.left
+        )
 
     async def release(self) -> None:
         """Let the locks go, after ending whoever waits for them: a blocked writer must not write now."""
@@ -219,7 +148,7 @@ class Fence:
         with told(ours):
             async with await connect(ours, app) as session:
                 await set_access(session, name, Access(before.limit, before.read_only))
-                after = await _read(session, name)
+                after = await read_fence_before(session, name)
         if after != before:
             raise FenceFailed(
                 f"{db.where}: the database's settings are {after.to_json()}, but were {before.to_json()} before the "
@@ -240,79 +169,59 @@ class Fence:
     async def _hold(self, db: Database, app: str, watcher: AsyncConnection, patience: Patience) -> None:
         session = await connect(db, app)
         try:
-            self._locks = await hold_all(session, watcher, patience)
+            self._locked = await hold_all(session, watcher, patience)
         except BaseException:
             await session.close()
             raise
         self._session, self._database, self._app = session, db, app
 
+    def _counted(self) -> tuple[int, int]:
+        """How many tables, and how many catalogs are locked."""
+        catalogs = sum(schema == "pg_catalog" for schema, _ in self._locked)
+        return len(self._locked) - catalogs, catalogs
 
-_MAKE = sql.SQL("CREATE TEMPORARY TABLE switchover_attempt ()")
+    def _layers(self, limited: bool) -> tuple[str, ...]:
+        tables, catalogs = self._counted()
+        return (
+            f"{READ_ONLY} = on",
+            *(["connection limit 0"] if limited else []),
+            f"SHARE locks on {count(tables, 'table')}",
+            *(["SHARE locks against new tables and large objects"] if catalogs else []),
+        )
+
+    async def _missing(self, session: AsyncConnection, name: str, limited: bool) -> list[str]:
+        """The layers that are absent, and who gets around those that are there."""
+        missing = [
+            f"role {each.role} overrides it: {each.setting}"
+            for each in await read_overrides(session, name)
+            if each.superuser or not limited
+        ]
+        if not limited:
+            missing.append("no connection limit: it would bind this role too, which is no superuser")
+        if not self._counted()[1]:
+            missing.append("no lock against new tables and large objects: this role may not lock the catalogs")
+        return missing
 
 
-async def _read(session: AsyncConnection, name: str) -> FenceBefore:
-    row = await (await session.execute(_BEFORE, (name,))).fetchone()
-    if row is None:
-        raise Refused(f"there is no database {plain(name, 100)} on the server any more")
-    return FenceBefore(row[0], tuple(_veiled(each) for each in row[1]) if row[1] is not None else None)
+async def _set_settings(session: AsyncConnection, name: str) -> bool:
+    """The settings' part of the fence; whether the limit is one of them."""
+    superuser = session.info.parameter_status("is_superuser") == "on"
+    now = await read_fence_before(session, name)
+    wanted = now.read_only if is_on(now.read_only) else "on"
+    await set_access(session, name, Access(0 if superuser else now.limit, wanted))
+    return superuser
 
 
-def _veiled(setting: str) -> str:
-    name, _, value = setting.partition("=")
-    return setting if name == READ_ONLY else f"{name}=#{hashlib.sha256(value.encode()).hexdigest()[:16]}"
+async def _clock(session: AsyncConnection) -> datetime:
+    row = await (await session.execute("SELECT clock_timestamp()")).fetchone()
+    assert row is not None  # noqa: S101  always one row
+    assert isinstance(row[0], datetime)  # noqa: S101
+    return row[0]
 
 
 async def _refuse_prepared(session: AsyncConnection, name: str) -> None:
-    """A prepared transaction outlives every session and would write behind the fence."""
+    """Raise FenceFailed while a prepared transaction waits: nothing refuses its COMMIT PREPARED."""
     found = await session.execute("SELECT gid FROM pg_prepared_xacts WHERE database = %s ORDER BY prepared", (name,))
     gids = ", ".join(plain(row[0], 60) for row in (await found.fetchall())[:5])
     if gids:
         raise FenceFailed(f"prepared transactions wait in {plain(name, 100)}: {gids}; commit or roll back each first")
-
-
-async def _overrides(session: AsyncConnection, name: str) -> list[str]:
-    """Roles whose own setting wins over the database's."""
-    rows = await (await session.execute(_OVERRIDES, (name,))).fetchall()
-    return [f"role {plain(role, 100)} overrides it: {plain(value, 100)}" for role, value in rows if value[-3:] != "=on"]
-
-
-async def _end_clients(
-    session: AsyncConnection, name: str, app_prefix: str
-) -> tuple[set[tuple[tuple[int, str], str]], list[str]]:
-    """End every client but ours; who was ended, by process, and in words who may not be."""
-    ended, stubborn = set(), []
-    for pid, since, who, done in await (await session.execute(_END, (name, app_prefix))).fetchall():
-        if done is None:
-            stubborn.append(f"pid {pid} {plain(who, 100)} could not be ended: only a superuser may")
-        else:
-            ended.add(((pid, since), plain(who, 100)))
-    return ended, stubborn
-
-
-async def _end_and_wait(session: AsyncConnection, name: str, app_prefix: str) -> tuple[list[str], list[str]]:
-    """End who is connected at this moment and wait until they are gone; newcomers meet every layer at once."""
-    first, stubborn = await _end_clients(session, name, app_prefix)
-    deadline = asyncio.get_running_loop().time() + GONE_PATIENCE_S
-    left = first
-    while left:
-        left = first & (await _end_clients(session, name, app_prefix))[0]
-        if left and asyncio.get_running_loop().time() > deadline:
-            pids = ", ".join(str(pid) for (pid, _), _ in sorted(left))
-            raise FenceFailed(f"sessions of {plain(name, 100)} do not end: pid {pids}")
-        await asyncio.sleep(LOOK_EVERY_S if left else 0)
-    return [who for _, who in sorted(first)], stubborn
-
-
-async def _refused(db: Database, app: str, how: str, before: tuple[str, ...], attempt: sql.SQL | sql.Composed) -> str:
-    with told(db):
-        async with await connect(db, app) as session:
-            for statement in before:
-                await session.execute(statement.encode())
-            try:
-                await session.execute(attempt)
-            except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.LockNotAvailable) as error:
-                return f"{how}: {plain(error.diag.message_primary or '', 100)}"
-            await session.execute("ROLLBACK")
-    raise FenceFailed(
-        f"{db.where}: a write was accepted through {how}; a role's own setting may win over the database's"
-    )

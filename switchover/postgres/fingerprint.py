@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchover.postgres.catalog import LARGE_OBJECTS, QUERIES, SMALL_OBJECTS, SUPERUSER_LARGE_OBJECTS
+from switchover.postgres.catalog import LARGE_OBJECT_BYTES, LARGE_OBJECTS, QUERIES
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -41,12 +41,10 @@ async def read_fingerprint(session: AsyncConnection, floor: int, *, partitions: 
 
 
 async def _large_objects(session: AsyncConnection) -> str:
-    """Count and digest of all large objects by their bytes; the table of pages is a superuser's only."""
+    """Count, owners and digest of all large objects."""
     found = await session.execute(LARGE_OBJECTS.encode())
-    facts = str(await found.fetchone())
-    superuser = session.info.parameter_status("is_superuser") == "on"
-    digest = await session.execute((SUPERUSER_LARGE_OBJECTS if superuser else SMALL_OBJECTS).encode())
-    return f"{facts} {await digest.fetchone()}"
+    digest = await session.execute(LARGE_OBJECT_BYTES.encode())
+    return f"{await found.fetchone()} {await digest.fetchone()}"
 
 
 def schema_differences(ours: Facts, theirs: Facts) -> list[str]:

@@ -1,5 +1,7 @@
 """SHARE locks on every table, held by one session: reads go on, writes wait, and no client can override them.
 
+A superuser locks two catalogs as well: nobody makes a table or a large object then, whatever he overrides.
+
 https://www.postgresql.org/docs/current/explicit-locking.html
 """
 
@@ -7,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -36,6 +38,23 @@ AND n.nspname !~ '^pg_(toast|temp)' ORDER BY c.oid
 """
 """In the order of their making, which is the same in every attempt."""
 
+CATALOGS = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'pg_catalog' AND c.relname IN ('pg_class', 'pg_largeobject_metadata')
+AND has_table_privilege(c.oid, '{share}') ORDER BY c.oid
+"""
+"""Those of the catalogs that we may lock: a new table is a row of the one, a new large object of the other.
+
+pg_largeobject stays free: whoever reads a large object, pg_dump as well, takes ROW EXCLUSIVE on it
+(open_lo_relation in inv_api.c).
+"""
+
+
+def share_privileges(version_num: int) -> str:
+    """Any of these on a table allows LOCK … IN SHARE MODE (LockTableAclCheck in lockcmds.c)."""
+    return "UPDATE, DELETE, TRUNCATE" + (", MAINTAIN" if version_num >= 170000 else "")
+
+
 _BLOCKERS = """
 SELECT b.pid, coalesce(a.usename, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::int8,
        coalesce(a.query, '')
@@ -43,8 +62,10 @@ FROM unnest(pg_blocking_pids(%s)) AS b(pid) LEFT JOIN pg_stat_activity a USING (
 ORDER BY a.xact_start NULLS LAST LIMIT 5
 """
 
+_WAITERS = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
 
-_END_WAITERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+Name: TypeAlias = tuple[str, str]
+"""A table's schema and its own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +77,8 @@ class Patience:
     between: Callable[[], Awaitable[None]]
 
 
-async def hold_all(session: AsyncConnection, watcher: AsyncConnection, patience: Patience) -> int:
-    """Lock every table in a transaction of ``session``, again until all are held; returns how many.
+async def hold_all(session: AsyncConnection, watcher: AsyncConnection, patience: Patience) -> frozenset[Name]:
+    """Lock every table in a transaction of ``session``, again until all are held; returns what is locked.
 
     Raises FenceFailed naming who is in the way when the deadline passes.
     """
@@ -67,7 +88,7 @@ async def hold_all(session: AsyncConnection, watcher: AsyncConnection, patience:
         await session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
         locked, blockers = await _attempt(session, watcher)
         if not blockers:
-            return locked
+            return frozenset(locked)
         await session.execute("ROLLBACK")
         patience.say(f"waiting for locks, held up by {blockers}")
         if asyncio.get_running_loop().time() > patience.deadline:
@@ -78,32 +99,45 @@ async def hold_all(session: AsyncConnection, watcher: AsyncConnection, patience:
 
 
 async def end_waiters(watcher: AsyncConnection, holder: int) -> None:
-    """End whoever waits for the holder's locks, until nobody does; those who keep coming back only for a while."""
+    """End whoever waits for the holder's locks, until nobody does; those who keep coming back only for a while.
+
+    One whom we may not end stays, and goes on when the locks go: the preflight says so beforehand.
+    """
+    spared: set[int] = set()
     for _ in range(RELEASE_TRIES):
-        try:
-            found = await watcher.execute(_END_WAITERS, (holder,))
-        except psycopg.errors.InsufficientPrivilege:
+        waiting = {row[0] for row in await (await watcher.execute(_WAITERS, (holder,))).fetchall()}
+        if not waiting - spared:
             return
-        if not await found.fetchall():
-            return
+        for pid in waiting - spared:
+            try:
+                await watcher.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            except psycopg.errors.InsufficientPrivilege:
+                spared.add(pid)
         await asyncio.sleep(RELEASE_PAUSE_S)
 
 
-async def _attempt(session: AsyncConnection, watcher: AsyncConnection) -> tuple[int, str]:
+async def _attempt(session: AsyncConnection, watcher: AsyncConnection) -> tuple[set[Name], str]:
     """Lock until no table is left that is not locked, also one made meanwhile; or who is in the way."""
-    locked: set[tuple[str, str]] = set()
-    while True:
-        left = [row for row in await (await session.execute(TABLES)).fetchall() if row not in locked]
-        if not left:
-            return len(locked), ""
+    locked: set[Name] = set()
+    while left := [row for row in await _lockable(session) if row not in locked]:
         for start in range(0, len(left), CHUNK):
             blockers = await _lock(session, watcher, left[start : start + CHUNK])
             if blockers:
-                return len(locked), blockers
+                return locked, blockers
         locked.update(left)
+    return locked, ""
 
 
-async def _lock(session: AsyncConnection, watcher: AsyncConnection, tables: list[tuple[str, str]]) -> str:
+async def _lockable(session: AsyncConnection) -> list[Name]:
+    """The tables, and then the catalogs, so that nobody waits for those while we wait for a table."""
+    catalogs = CATALOGS.format(share=share_privileges(session.info.server_version))
+    return [
+        *await (await session.execute(TABLES)).fetchall(),
+        *await (await session.execute(catalogs.encode())).fetchall(),
+    ]
+
+
+async def _lock(session: AsyncConnection, watcher: AsyncConnection, tables: list[Name]) -> str:
     """Lock some tables; who was in the way when they could not be."""
     names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
     locking = asyncio.ensure_future(session.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names)))
@@ -129,6 +163,11 @@ async def _blockers(watcher: AsyncConnection, pid: int) -> str:
     """Who keeps a session waiting, oldest transaction first; pid 0 stands for a prepared transaction."""
     rows = await (await watcher.execute(_BLOCKERS, (pid,))).fetchall()
     return "; ".join(
-        f"pid {pid} {plain(user, 60)} since {age or 0} s: {plain(query, 80)}" if pid else "a prepared transaction"
+        f"pid {pid} {plain(user, 60)} since {_age(age)}: {plain(query, 80)}" if pid else "a prepared transaction"
         for pid, user, age, query in rows
     )
+
+
+def _age(seconds: int | None) -> str:
+    """A role without pg_read_all_stats is not told since when others' transactions run."""
+    return "a time we are not told" if seconds is None else f"{seconds} s"

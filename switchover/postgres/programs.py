@@ -48,4 +48,6 @@ def refuse_failed(argv: tuple[str, ...], ended: Finished) -> None:
         return
     words = [line for line in ended.said.splitlines() if "error" in line.lower() or "fatal" in line.lower()]
     said = " ".join(words[-3:]) or ended.said[-300:] or "it said nothing"
+    if "server closed the connection unexpectedly" in ended.said:
+        said += "; the server's own log says why: it may have crashed, been shut down, or have no room left for WAL"
     raise CopyFailed(f"{Path(argv[0]).name} ended with {ended.code}: {said}")

@@ -42,6 +42,8 @@ class Context:
     snapshot: AsyncConnection | None = None
     """The session that holds the rehearsal's exported snapshot, as long as this run holds it."""
     snapshot_name: str | None = None
+    size: int | None = None
+    """Bytes of the source's database, as this run last saw it."""
     authorities: dict[str, Authority] = field(default_factory=dict)
 
     @property

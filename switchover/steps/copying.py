@@ -1,4 +1,4 @@
-"""Dump, restore into a database of its own, compare: the same three actions in rehearsal and cutover."""
+"""One copy of the source into a database of its own, by either way, and its comparison: in rehearsal and cutover."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from switchover.postgres.copy import analyze, dump, dump_argv, restore, restore_
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy, which
+from switchover.postgres.stream import resumable, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from switchover.engine.action import Facts
@@ -66,6 +67,13 @@ class Copying:
     async def opened(self) -> bool:
         """Whether this copy has already taken the target's name, so that nothing before that is done again."""
         return self.kind == "final" and await self.place() == "swapped"
+
+
+def copy_actions(copying: Copying, way: str, *, where: str) -> tuple[Action, ...]:
+    """The actions that fill the copy, by way of files or from server to server."""
+    if way == "stream":
+        return (stream_action(copying, title=f"stream the source {where}"),)
+    return dump_action(copying, title="dump the source"), restore_action(copying, title=f"restore it {where}")
 
 
 def dump_action(copying: Copying, *, title: str) -> Action:
@@ -119,6 +127,51 @@ def restore_action(copying: Copying, *, title: str) -> Action:
     database = context.spec.database
     tools = Tools(database.jobs, database.bin, context.app, context.children)
 
+    async def apply(live: Live) -> Facts:
+        await _make_empty(copying)
+        started = time.monotonic()
+        await restore(copying.folder, copying.target, tools, on_progress=live.progress)
+        return {"restore_s": round(time.monotonic() - started, 3), "analyze_s": await _complete(copying, live)}
+
+    restores = " ".join(restore_argv(copying.folder.name, copying.database, jobs=database.jobs, bin=database.bin))
+    return _filling(copying, f"restore-{copying.kind}", title, apply, restores)
+
+
+def stream_action(copying: Copying, *, title: str) -> Action:
+    context = copying.context
+    database = context.spec.database
+    tools = Tools(database.jobs, database.bin, context.app, context.children)
+
+    async def apply(live: Live) -> Facts:
+        stamp = copying.stamp()
+        if await copying.place() != "copy" or not await resumable(copying.target, context.app, stamp):
+            await _make_empty(copying)
+        done = await stream(
+            context.source,
+            copying.target,
+            context.folder / f"stream-{copying.kind}",
+            tools,
+            snapshot=context.snapshot_name,
+            stamp=stamp,
+            on_progress=live.progress,
+        )
+        analyzed = await _complete(copying, live)
+        return {"stream_s": round(done.seconds, 3), "analyze_s": analyzed, "tables": done.tables, "kept": done.kept}
+
+    return _filling(copying, f"stream-{copying.kind}", title, apply, *STREAMS)
+
+
+STREAMS = (
+    "pg_dump of the schema | pg_restore",
+    "psql COPY … TO STDOUT | psql COPY … FROM STDIN for each large table, pg_dump | pg_restore for the small ones",
+    "pg_restore of each table's indexes and keys once it is full, foreign keys last",
+)
+
+
+def _filling(copying: Copying, id: str, title: str, apply: Callable[[Live], Awaitable[Facts]], *how: str) -> Action:
+    """An action that makes the copy and fills it; its undo drops it."""
+    context = copying.context
+
     async def observe() -> Seen:
         place = await copying.place()
         if place == "swapped" and copying.kind == "final":
@@ -131,45 +184,38 @@ def restore_action(copying: Copying, *, title: str) -> Action:
         facts: Facts = {"database": copying.database, "place": place}
         return Seen.done(**facts) if stamp == copying.stamp() else Seen.todo(**facts)
 
-    async def apply(live: Live) -> Facts:
-        await drop_copy(context.target, copying.database, context.plan_id, context.app)
-        await create_copy(context.target, copying.database, context.plan_id, context.app)
-        started = time.monotonic()
-        await restore(
-            copying.folder,
-            copying.target,
-            tools,
-            on_progress=live.progress,
-        )
-        restored = time.monotonic()
-        live.log("gathering statistics")
-        await analyze(copying.target, context.app)
-        await write_fact(copying.target, context.app, "copy", copying.stamp())
-        return {
-            "restore_s": round(restored - started, 3),
-            "analyze_s": round(time.monotonic() - restored, 3),
-        }
-
     async def undo(before: Mapping[str, Json], live: Live) -> Facts:
         await drop_copy(context.target, copying.database, context.plan_id, context.app)
         return {"dropped": copying.database}
 
+    made = f"CREATE DATABASE {copying.database} TEMPLATE template0, with owner, encoding and locale of the target"
     return Action(
-        f"restore-{copying.kind}",
+        id,
         title,
         observe,
         apply,
         undo,
-        does=(
-            f"CREATE DATABASE {copying.database} TEMPLATE template0, with owner, encoding and locale of the target",
-            " ".join(restore_argv(copying.folder.name, copying.database, jobs=database.jobs, bin=database.bin)),
-            "ANALYZE",
-        ),
+        does=(made, *how, "ANALYZE"),
         undoes=f"DROP DATABASE {copying.database}",
         deadline_s=DAY_S,
         interruptible=True,
         only_tidies=True,
     )
+
+
+async def _make_empty(copying: Copying) -> None:
+    context = copying.context
+    await drop_copy(context.target, copying.database, context.plan_id, context.app)
+    await create_copy(context.target, copying.database, context.plan_id, context.app)
+
+
+async def _complete(copying: Copying, live: Live) -> float:
+    """Gather statistics and note in the copy what it is a copy of; seconds."""
+    started = time.monotonic()
+    live.log("gathering statistics")
+    await analyze(copying.target, copying.context.app, copying.context.spec.database.jobs)
+    await write_fact(copying.target, copying.context.app, "copy", copying.stamp())
+    return round(time.monotonic() - started, 3)
 
 
 def compare_action(copying: Copying, *, sequences: bool) -> Action:
@@ -195,6 +241,7 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
             on_progress=live.progress,
             source_snapshot=context.snapshot_name,
             sequences=sequences,
+            jobs=context.spec.database.jobs,
         )
         facts = comparison_fact(result)
         if result.verdict is not Sameness.SAME:
@@ -207,7 +254,9 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
         "compare every row, sequence and object of both",
         observe,
         apply,
-        does=("count and two 64-bit sums over every row of every table, on both sides, under one snapshot each",),
+        does=(
+            "count and the sum of 64-bit hashes of every row of every table, on both sides, under one snapshot each",
+        ),
         deadline_s=DAY_S,
         interruptible=True,
     )

@@ -11,7 +11,7 @@ from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import low_ttl_fact, window_clock
 from switchover.plan.outline import StepName
 from switchover.steps.caches import caches_action
-from switchover.steps.copying import Copying, compare_action, dump_action, restore_action
+from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fence_action, source_mark
 from switchover.steps.lower_ttl import nothing_left_behind, permitted, still_low
@@ -19,7 +19,7 @@ from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import may_undo, open_action, sequences_action
 from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
-from switchover.steps.rehearsal import database_gates
+from switchover.steps.rehearsal import chosen_way, database_gates
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def build(context: Context, runner: Runner) -> Step:
         actions=(
             *maintenance_action(context, on=True),
             fence_action(context),
-            dump_action(copying, title="dump the fenced source"),
-            restore_action(copying, title="restore it beside the target"),
+            *copy_actions(copying, chosen_way(context), where="beside the target"),
             sequences_action(context, copying),
             compare_action(copying, sequences=True),
             open_action(context, copying),

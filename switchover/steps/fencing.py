@@ -9,8 +9,10 @@ from switchover.plan.decide import step_of
 from switchover.plan.outline import StepName
 from switchover.plan.progress import touched
 from switchover.postgres.connect import connect
-from switchover.postgres.facts import write_mark
-from switchover.postgres.fence import FenceBefore
+from switchover.postgres.facts import server_facts, write_mark
+from switchover.postgres.fence_before import FenceBefore
+from switchover.postgres.fence_proof import prove
+from switchover.postgres.sessions import by_client, came_back, clients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,17 +32,29 @@ def fence_action(context: Context) -> Action:
     async def observe() -> Seen:
         seen = await context.fence.observe(context.source, context.app)
         before = await context.fence.read_before(context.source, context.app)
-        facts: Facts = {"fence": before.to_json()}
+        size = (await server_facts(context.source, context.app)).size_bytes
+        facts: Facts = {"fence": before.to_json(), "size": size}
         if seen.read_only and context.fence.held:
             return Seen.done(**facts, mark=context.fence.mark)
         return Seen.todo(**facts)
 
     async def apply(live: Live) -> Facts:
-        raised = await context.fence.raise_(
-            context.source, context.app, context.app_prefix, deadline_s=FENCE_DEADLINE_S, say=live.log
-        )
-        attempts = await context.fence.prove(context.source, context.app)
-        return {"layers": list(raised.layers), "ended": list(raised.ended), "refused": list(attempts)}
+        db, app = context.source, context.app
+        before = await clients(db, app, context.app_prefix)
+        async with await connect(db, app) as old:
+            raised = await context.fence.raise_(db, app, context.app_prefix, deadline_s=FENCE_DEADLINE_S, say=live.log)
+            proof = await prove(db, app, old, catalogs=raised.catalogs)
+        back = came_back(await clients(db, app, context.app_prefix), raised.stood_at, raised.left)
+        return {
+            "layers": list(raised.layers),
+            "clients": [each.to_json() for each in by_client(before)],
+            "ended": list(raised.ended),
+            "refused": list(proof.refused),
+            "not_covered": list(proof.not_covered),
+            "not_tried": list(proof.not_tried),
+            "not_in_force": list(raised.not_in_force),
+            "came_back": [each.to_json() for each in back],
+        }
 
     async def undo(before: Mapping[str, Json], live: Live) -> Facts:
         return await lower(context, before)
@@ -54,8 +68,9 @@ def fence_action(context: Context) -> Action:
         does=(
             "ALTER DATABASE … SET default_transaction_read_only = on",
             "ALTER DATABASE … CONNECTION LIMIT 0",
-            "LOCK TABLE every table IN SHARE MODE, held to the end",
+            "LOCK TABLE every table IN SHARE MODE, held to the end; where permitted, two catalogs too",
             "pg_terminate_backend of every other client",
+            "as each role that could write: try it, in new sessions and in one opened before",
         ),
         undoes="every setting back to exactly what it was; the locks go with their session",
         deadline_s=FENCE_DEADLINE_S + 30,

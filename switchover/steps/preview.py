@@ -51,7 +51,7 @@ def preview_step(path: Path, name: StepName) -> tuple[PreviewAction, ...]:
     """Each action in words, with the exact commands, whether it can be undone, and how long it took in rehearsal."""
     context, step = _step(path, name)
     rehearsed = {
-        action.id.removesuffix("-rehearsal"): action.seconds
+        action.id.removesuffix("-rehearsal").removesuffix("-trial"): action.seconds
         for action in step_of(context.progress(), StepName.REHEARSAL).actions
     }
     return tuple(

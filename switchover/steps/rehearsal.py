@@ -1,4 +1,4 @@
-"""Step 2: a full dump and restore into a scratch database, compared exactly and timed."""
+"""Step 2: a full copy into a scratch database, compared exactly and timed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from switchover.plan.outline import StepName
 from switchover.postgres.copy import hold_snapshot
 from switchover.postgres.facts import preflight, server_facts
 from switchover.postgres.scratch import database_exists, drop_copy
-from switchover.steps.copying import Copying, compare_action, dump_action, restore_action
+from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.words import size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
@@ -28,27 +28,47 @@ DUMP_SHARE = 1.1
 
 
 def build(context: Context) -> Step:
-    """Everything the cutover will do to data, done to a scratch database while users work on."""
-    copying = Copying(context, "rehearsal", context.rehearsal_name, lambda: f"{context.run_id} {context.snapshot_name}")
-    actions = (
-        dump_action(copying, title="dump the source"),
-        restore_action(copying, title="restore it into a scratch database"),
-        compare_action(copying, sequences=False),
-        _drop(context, copying),
-    )
+    """Everything the cutover will do to data, done to a scratch database while users work on.
+
+    Where the plan leaves open how to copy, both ways are gone, and the faster one is the cutover's.
+    """
+    way = context.spec.database.copy_
     return Step(
         StepName.REHEARSAL,
         (*database_gates(context), Gate("room for the dump", _room(context))),
-        actions,
+        (
+            *(_rehearse(context, "trial", "stream") if way is None else ()),
+            *_rehearse(context, "rehearsal", way or "dump"),
+        ),
         undo_on_failure=True,
         facts=lambda: _facts(context),
         around=lambda: _hold(context),
     )
 
 
+def _rehearse(context: Context, kind: str, way: str) -> tuple[Action, ...]:
+    """Copy, compare and drop again."""
+
+    def stamp() -> str:
+        return f"{kind} {context.run_id} {context.snapshot_name}"
+
+    copying = Copying(context, kind, context.rehearsal_name, stamp)
+    return (
+        *copy_actions(copying, way, where="into a scratch database"),
+        compare_action(copying, sequences=False),
+        _drop(context, copying),
+    )
+
+
+def chosen_way(context: Context) -> str:
+    """How the cutover copies: as the plan says, else what the rehearsal found to be faster."""
+    return context.spec.database.copy_ or str(context.facts(StepName.REHEARSAL).get("way", "dump"))
+
+
 async def _hold(context: Context) -> Callable[[], Awaitable[None]]:
     """Keep one snapshot for dump and comparison, so that both see the same source while it is written to."""
     context.snapshot, context.snapshot_name = await hold_snapshot(context.source, context.app)
+    context.size = (await server_facts(context.source, context.app)).size_bytes
 
     async def let_go() -> None:
         if context.snapshot is not None:
@@ -96,14 +116,14 @@ def _drop(context: Context, copying: Copying) -> Action:
 
     async def apply(live: Live) -> Facts:
         await drop_copy(context.target, copying.database, context.plan_id, context.app)
-        if not context.spec.database.keep_dump:
+        if not context.spec.database.keep_dump and copying.folder.exists():
             shutil.rmtree(copying.folder)
             copying.manifest.unlink(missing_ok=True)
         live.log(f"dropped {copying.database}")
         return {}
 
     return Action(
-        "drop-scratch",
+        f"drop-{copying.kind}",
         "drop the scratch database",
         observe,
         apply,
@@ -112,24 +132,32 @@ def _drop(context: Context, copying: Copying) -> Action:
 
 
 def _facts(context: Context) -> Facts:
-    """Seconds of each phase, bytes and rows: what the forecast is made of."""
-    state = step_of(context.progress(), StepName.REHEARSAL)
-    result = {action.id: action.result for action in state.actions}
-    dumped, restored, compared = (
-        result["dump-rehearsal"],
-        result["restore-rehearsal"],
-        result["compare-rehearsal"],
-    )
-    seconds: dict[str, Json] = {
-        "dump": dumped.get("seconds"),
-        "restore": restored.get("restore_s"),
-        "analyze": restored.get("analyze_s"),
-        "compare": compared.get("compare_s"),
-    }
+    """Seconds of each phase by either way, bytes and rows: what the forecast is made of."""
+    result = {action.id: action.result for action in step_of(context.progress(), StepName.REHEARSAL).actions}
+    ways = {}
+    for kind in ("rehearsal", "trial"):
+        if f"stream-{kind}" in result:
+            ways["stream"] = _seconds(result, kind, {"stream": "stream_s"}, f"stream-{kind}")
+        elif f"dump-{kind}" in result:
+            ways["dump"] = {"dump": result[f"dump-{kind}"].get("seconds")}
+            ways["dump"] |= _seconds(result, kind, {"restore": "restore_s"}, f"restore-{kind}")
+    way = min(ways, key=lambda each: sum(float(str(value)) for value in ways[each].values()))
+    dumped, compared = result.get("dump-rehearsal", {}), result["compare-rehearsal"]
     return {
-        "seconds": seconds,
+        "way": way,
+        "ways": {**ways},
+        "seconds": ways[way],
+        "size": context.size,
         "bytes": dumped.get("bytes"),
         "dump": dumped.get("folder") if context.spec.database.keep_dump else None,
         "sha256": dumped.get("sha256"),
         "comparison": compared.get("comparison"),
+    }
+
+
+def _seconds(result: Mapping[str, Mapping[str, Json]], kind: str, copied: dict[str, str], id: str) -> dict[str, Json]:
+    return {
+        **{phase: result[id].get(key) for phase, key in copied.items()},
+        "analyze": result[id].get("analyze_s"),
+        "compare": result[f"compare-{kind}"].get("compare_s"),
     }

@@ -10,6 +10,7 @@ from switchover.engine.action import Action, Seen
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import forecast, low_ttl_fact, undo_s
 from switchover.plan.outline import StepName
+from switchover.postgres.facts import server_facts
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def build(context: Context) -> Step:
         return Verdict(True, says)
 
     async def fits() -> Verdict:
-        return _fits(context, spec.window) if spec.window else Verdict(None, "no window to fit")
+        if spec.window is None:
+            return Verdict(None, "no window to fit")
+        context.size = (await server_facts(context.source, context.app)).size_bytes
+        return _fits(context, spec.window)
 
     async def safe() -> Verdict:
         return _safe(context, spec.window) if spec.window else Verdict(None, "no window to compare with")
@@ -55,7 +59,7 @@ def build(context: Context) -> Step:
 
 def _fits(context: Context, window: WindowSpec) -> Verdict:
     progress = context.progress()
-    expected = forecast(progress)
+    expected = forecast(progress, context.size or 0.0)
     if expected is None:
         return Verdict(None, "no rehearsal to forecast from", "run the rehearsal")
     back = undo_s(progress)
@@ -83,7 +87,9 @@ def _safe(context: Context, window: WindowSpec) -> Verdict:
 
 def _facts(context: Context) -> Facts:
     window = context.spec.window
-    return {"opens": window.opens.isoformat(), "closes": window.closes.isoformat()} if window else {}
+    if window is None:
+        return {}
+    return {"opens": window.opens.isoformat(), "closes": window.closes.isoformat(), "size": context.size}
 
 
 def notice_text(spec: Spec) -> str:

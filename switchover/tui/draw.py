@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from rich.text import Span, Text
 
-from switchover.plan.decide import forecast, next_key, way_back, window_clock
+from switchover.plan.decide import expected_s, forecast, next_key, way_back, window_clock
 from switchover.plan.outline import STEP, StepName
 from switchover.plan.progress import ActionStatus, Passed, StepStatus
 from switchover.words import clock, duration, glyph, instant, plain
@@ -126,7 +126,7 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
         lines.append(Text(f"until {instant(state.hold.until, zone)}", "bold"))
     lines += _cutover(view, shown.step, now)
     gates = _gates(state.gates, ascii_only=ascii_only)
-    actions = _actions(state, shown.preview, shown.tick, ascii_only=ascii_only)
+    actions = _actions(view, state, shown, now, ascii_only=ascii_only)
     shut = any(gate.ok is not True for gate in state.gates)
     lines += [*gates, *actions] if shut else [*actions, *gates]
     lines += _checklist(view, shown.step, ascii_only=ascii_only)
@@ -173,16 +173,17 @@ def _gates(gates: tuple[GateState, ...], *, ascii_only: bool) -> list[Text]:
     return lines
 
 
-def _actions(
-    state: StepState, preview: tuple[PreviewAction, ...] | None, tick: Tick | None, *, ascii_only: bool
-) -> list[Text]:
+def _actions(view: View, state: StepState, shown: Shown, now: datetime, *, ascii_only: bool) -> list[Text]:
     """What was done; before that, what would be done, how long it took in rehearsal, and how it is undone."""
+    preview, tick = shown.preview, shown.tick
     if state.actions:
         lines = [Text("\nActions", "bold")]
         for action in state.actions:
             lines += _action(
                 action, tick if tick is not None and tick.action == action.id else None, ascii_only=ascii_only
             )
+            if (pace := _pace(view, state, action, now)) is not None:
+                lines.append(pace)
         return lines
     if preview is None:
         return []
@@ -193,6 +194,21 @@ def _actions(
         lines += [Text(f"     {plain(line, 200)}", "dim") for line in each.does]
         lines.append(Text(f"     undo: {plain(each.undoes, 200)}" if each.undoes else "     nothing to undo", "dim"))
     return lines if preview else [Text("\nOnly looks; changes nothing.", "dim")]
+
+
+def _pace(view: View, state: StepState, action: ActionState, now: datetime) -> Text | None:
+    """An action of the cutover against what the rehearsal lets expect."""
+    if state.name is not StepName.CUTOVER or view.progress is None:
+        return None
+    expected = expected_s(view.progress, action.id)
+    running = action.status is ActionStatus.RUNNING and action.started is not None
+    took = (now - action.started).total_seconds() if running and action.started is not None else action.seconds
+    if expected is None or took is None or action.status not in (ActionStatus.RUNNING, ActionStatus.DONE):
+        return None
+    low, high = expected
+    says = f"     {duration(round(took))} so far, " if running else "     "
+    says += f"expected {duration(round(low))} to {duration(round(high))}"
+    return Text(f"{says}: longer than expected", STYLES["warn"]) if took > high else Text(says, "dim")
 
 
 def _action(action: ActionState, tick: Tick | None, *, ascii_only: bool) -> list[Text]:

@@ -58,6 +58,8 @@ class World:
     """The lab, and the ways a test looks at it and puts it back."""
 
     lab: Lab
+    copy: str = "dump"
+    """How the plans that are written from now on copy."""
     _prepared: float = field(default=0.0)
 
     @property
@@ -227,6 +229,7 @@ class World:
 
     def _write_plan(self) -> None:
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
+        text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
         for old, new in (
             (r"names       = .*", 'names       = ["shop.test"]'),
             (r"lead        = .*", 'lead        = "1s"'),

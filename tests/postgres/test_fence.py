@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from switchover.postgres.connect import Database
-from switchover.postgres.errors import FenceFailed, PostgresError
-from switchover.postgres.fence import Fence, FenceBefore, Raised
-from tests.postgres.conftest import APP, PREFIX, Side, clean, make_pair
+from switchover.postgres.connect import Database, connect
+from switchover.postgres.errors import FenceFailed, PostgresError, Unreachable
+from switchover.postgres.fence import Fence, Raised
+from switchover.postgres.fence_before import FenceBefore
+from switchover.postgres.fence_proof import Proof, prove
+from switchover.postgres.sessions import came_back, clients
+from tests.postgres.conftest import APP, PREFIX, Pair, Side, clean
 from tests.servers.postgres import Cluster
 
 
 @pytest.fixture(params=[16, 18])
 def side(request: pytest.FixtureRequest, old_server: Cluster, new_server: Cluster) -> Iterator[Side]:
     """A source on either server, with one table."""
-    pair = make_pair(old_server, new_server)
-    side = pair.source if request.param == 16 else pair.target
+    tag = uuid.uuid4().hex[:10]
+    side = Side(old_server if request.param == 16 else new_server, f"side_{tag}")
     side.run("CREATE TABLE log (n int)")
     yield side
-    clean(pair)
+    clean(Pair(side, side, tag))
 
 
 def raw(side: Side) -> list[tuple[object, ...]]:
@@ -37,6 +41,12 @@ def raw(side: Side) -> list[tuple[object, ...]]:
 
 async def raised(fence: Fence, side: Side, db: Database | None = None) -> Raised:
     return await fence.raise_(db or side.db, APP, PREFIX, deadline_s=10, say=lambda _: None)
+
+
+async def proved(db: Database, *, catalogs: bool = True) -> Proof:
+    """The proof with an old session of our own, which the fence has never told anything."""
+    async with await connect(db, APP) as old:
+        return await prove(db, APP, old, catalogs=catalogs)
 
 
 class Writer(threading.Thread):
@@ -86,7 +96,7 @@ async def test_what_was_acknowledged_is_there_and_nothing_comes_after(side: Side
     there = {row[0] for row in side.run("SELECT n FROM log")}
     acknowledged = set[int]().union(*(writer.acknowledged for writer in writers))
     assert acknowledged <= there
-    assert len(await fence.prove(side.db, APP)) == 3
+    assert (await proved(side.db)).not_tried == ()
     for writer in writers:
         writer.stop.set()
     await fence.release()
@@ -103,17 +113,23 @@ async def test_each_layer_is_said_and_each_attempt_is_refused_by_its_own(side: S
     before = await fence.read_before(side.db, APP)
     session = side.cluster.connect(side.name, application_name="shop")
     found = await raised(fence, side)
-    assert found == Raised(
-        ("default_transaction_read_only = on", "connection limit 0", "SHARE locks on 1 tables"),
-        ("postgres shop",),
-        (),
-        1,
+    assert found.layers == (
+        "default_transaction_read_only = on",
+        "connection limit 0",
+        "SHARE locks on 1 table",
+        "SHARE locks against new tables and large objects",
     )
+    assert (found.ended, found.not_in_force, found.locks, found.catalogs) == (("postgres shop",), (), 1, True)
     session.close()
-    new, override, read_write = await fence.prove(side.db, APP)
-    assert "read-only transaction" in new
-    assert "could not obtain lock" in override
-    assert "could not obtain lock" in read_write
+    locked = 'could not obtain lock on relation "public.log"'
+    assert dict(line.split(": refused as postgres ") for line in (await proved(side.db)).refused) == {
+        "a new session": "(cannot execute CREATE TABLE in a read-only transaction)",
+        "a session opened before": f"({locked})",
+        "SET default_transaction_read_only = off": f"({locked})",
+        "BEGIN READ WRITE": f"({locked})",
+        "CREATE TABLE": "(canceling statement due to lock timeout)",
+        "lo_create": "(canceling statement due to lock timeout)",
+    }
     seen = await fence.observe(side.db, APP)
     assert (seen.read_only, seen.limit, seen.held) == (True, 0, True)
     assert side.run("SELECT count(*) FROM log") == [(0,)]
@@ -124,12 +140,11 @@ async def test_each_layer_is_said_and_each_attempt_is_refused_by_its_own(side: S
 
 async def test_a_write_that_gets_through_is_an_error(side: Side) -> None:
     """Without the locks a client overrides the setting; without the setting a plain client writes."""
-    fence = Fence()
-    with pytest.raises(FenceFailed, match="accepted through a new session"):
-        await fence.prove(side.db, APP)
+    with pytest.raises(FenceFailed, match="accepted through a new session as postgres"):
+        await proved(side.db)
     side.cluster.run(f"ALTER DATABASE {side.name} SET default_transaction_read_only = on")
-    with pytest.raises(FenceFailed, match="accepted through SET"):
-        await fence.prove(side.db, APP)
+    with pytest.raises(FenceFailed, match=r"accepted through (SET|a session opened before)"):
+        await proved(side.db)
     assert side.cluster.run("SELECT count(*) FROM pg_class WHERE relname = 'switchover_attempt'") == [(0,)]
 
 
@@ -274,7 +289,8 @@ async def test_every_kind_of_table_is_locked_and_ours_is_not(side: Side) -> None
     found = await raised(fence, side)
     locked = side.run(
         "SELECT relation::regclass::text FROM pg_locks WHERE mode = 'ShareLock' AND locktype = 'relation' "
-        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+        "AND relation >= 16384 ORDER BY 1"
     )
     assert [row[0] for row in locked] == ['"Odd ""t"', "child", "log", "p", "p1", "s.log", "u"]
     assert found.locks == 7
@@ -294,17 +310,22 @@ async def test_a_database_without_tables_can_be_fenced(side: Side) -> None:
     before = await fence.read_before(side.db, APP)
     assert (await raised(fence, side)).locks == 0
     assert fence.held
-    assert (await fence.prove(side.db, APP))[1:] == ("there is no table to write to",)
+    assert (await proved(side.db)).not_covered == ("no role that may log in could write to a table: none was tried",)
     await fence.lower(side.db, APP, before)
 
 
-async def test_a_role_that_is_no_superuser_says_what_does_not_hold(side: Side) -> None:
+def owned(side: Side) -> tuple[str, Database]:
+    """Give the database and its table to a role of their own, which is no superuser."""
     owner = side.role(f"owner_{side.name}")
-    app = side.role(f"app_{side.name}")
     side.cluster.run(f"ALTER DATABASE {side.name} OWNER TO {owner}")
-    side.run(f"ALTER TABLE log OWNER TO {owner}")
+    side.run(f"ALTER TABLE log OWNER TO {owner}; ALTER SCHEMA public OWNER TO {owner}")
+    return owner, Database.parse(side.cluster.conninfo(side.name, owner))
+
+
+async def test_a_role_that_is_no_superuser_says_what_does_not_hold(side: Side) -> None:
+    owner, db = owned(side)
+    app = side.role(f"app_{side.name}")
     side.cluster.run(f"ALTER ROLE {app} SET default_transaction_read_only = off")
-    db = Database.parse(side.cluster.conninfo(side.name, owner))
     was = raw(side)
     with side.cluster.connect(side.name) as admin, side.cluster.connect(side.name, owner) as session:
         fence = Fence()
@@ -314,13 +335,144 @@ async def test_a_role_that_is_no_superuser_says_what_does_not_hold(side: Side) -
             session.execute("SELECT 1")
         admin.execute("SELECT 1")
         said = "; ".join(found.not_in_force)
-        assert found.layers == ("default_transaction_read_only = on", "SHARE locks on 1 tables")
+        assert found.layers == ("default_transaction_read_only = on", "SHARE locks on 1 table")
+        assert not found.catalogs
+        assert found.left == {admin.info.backend_pid}
         assert f"pid {admin.info.backend_pid} postgres could not be ended" in said
         assert f"role {app} overrides it: default_transaction_read_only=off" in said
         assert "no connection limit" in said
-        assert len(await fence.prove(db, APP)) == 3
+        assert "no lock against new tables" in said
+        assert "not tried as postgres: permission denied" in "; ".join((await proved(db, catalogs=False)).not_tried)
     await fence.lower(db, APP, before)
     assert raw(side) == was
+
+
+async def test_an_owners_fence_ends_other_roles_only_with_the_signal_role(side: Side) -> None:
+    """Without it a writer's open session stays, and its write waits for the locks."""
+    owner, db = owned(side)
+    app = side.role(f"app_{side.name}")
+    side.run(f"GRANT INSERT ON log TO {app}")
+    was = raw(side)
+    fence = Fence()
+    before = await fence.read_before(db, APP)
+    with side.cluster.connect(side.name, app, application_name="shop") as writer:
+        found = await raised(fence, side, db)
+        assert found.ended == ()
+        assert f"pid {writer.info.backend_pid} {app} shop could not be ended" in "; ".join(found.not_in_force)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            writer.execute("SET lock_timeout = '20ms'; INSERT INTO log VALUES (1)")
+        side.cluster.run(f"GRANT pg_signal_backend TO {owner}")
+        assert (await raised(fence, side, db)).ended == (f"{app} shop",)
+        with pytest.raises(psycopg.OperationalError):
+            writer.execute("SELECT 1")
+    await fence.lower(db, APP, before)
+    assert raw(side) == was
+    assert side.run("SELECT * FROM log") == []
+
+
+async def test_who_comes_back_to_an_owners_fence_is_seen_and_cannot_write(side: Side) -> None:
+    owner, db = owned(side)
+    app = side.role(f"app_{side.name}")
+    side.run(f"GRANT INSERT ON log TO {app}")
+    side.cluster.run(f"GRANT pg_read_all_stats, pg_signal_backend TO {owner}")
+    fence = Fence()
+    before = await fence.read_before(db, APP)
+    with side.cluster.connect(side.name) as stayed, side.cluster.connect(side.name, app, application_name="pool"):
+        found = await raised(fence, side, db)
+        with side.cluster.connect(side.name, app, application_name="pool") as again:
+            (back,) = came_back(await clients(db, APP, PREFIX), found.stood_at, found.left)
+            assert (back.pid, back.user, back.application_name) == (again.info.backend_pid, app, "pool")
+            assert back.address == "127.0.0.1"
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                again.execute("SET lock_timeout = '20ms'; INSERT INTO log VALUES (1)")
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                again.execute("CREATE TEMP TABLE mine ()")
+        assert found.left == {stayed.info.backend_pid}
+    await fence.lower(db, APP, before)
+
+
+async def test_a_lock_that_is_never_granted_names_who_holds_it_and_the_way_back_is_exact(side: Side) -> None:
+    """An owner may not end a superuser, so nobody can make the lock free."""
+    _, db = owned(side)
+    was = raw(side)
+    said: list[str] = []
+    fence = Fence()
+    before = await fence.read_before(db, APP)
+    with side.cluster.connect(side.name) as holder:
+        holder.execute("BEGIN; LOCK TABLE log IN ACCESS EXCLUSIVE MODE")
+        blocker = f"held up by pid {holder.info.backend_pid} postgres since a time we are not told"
+        with pytest.raises(FenceFailed, match=blocker):
+            await fence.raise_(db, APP, PREFIX, deadline_s=0.1, say=said.append)
+        assert blocker in said[0]
+        assert not fence.held
+        await fence.lower(db, APP, before)
+        assert raw(side) == was
+        holder.execute("INSERT INTO log VALUES (1); COMMIT")
+
+
+async def test_a_server_that_is_restarted_keeps_the_settings_and_loses_the_locks(side: Side) -> None:
+    side.cluster.run(f"ALTER DATABASE {side.name} CONNECTION LIMIT 7")
+    was = raw(side)
+    fence = Fence()
+    before = await fence.read_before(side.db, APP)
+    await raised(fence, side)
+    side.cluster.stop()
+    with pytest.raises(Unreachable):
+        await fence.observe(side.db, APP)
+    side.cluster.start()
+    seen = await fence.observe(side.db, APP)
+    assert (seen.read_only, seen.limit, seen.held) == (True, 0, False)
+    await raised(fence, side)
+    side.cluster.restart()
+    await fence.lower(side.db, APP, before)
+    assert raw(side) == was
+
+
+async def test_a_transaction_prepared_while_locks_are_awaited_is_refused(side: Side) -> None:
+    """It made a table that nobody sees yet, so that no lock could wait for it."""
+    side.cluster.run(f"ALTER DATABASE {side.name} SET work_mem = '9MB'")
+    was = raw(side)
+    fence = Fence()
+    before = await fence.read_before(side.db, APP)
+    holder, maker = side.cluster.connect(side.name), side.cluster.connect(side.name)
+    holder.execute("BEGIN; INSERT INTO log VALUES (1)")
+    maker.execute("BEGIN; CREATE TABLE late (); SET LOCAL lock_timeout = 0")
+    with pytest.raises(FenceFailed, match=r"prepared transactions wait in .*: hidden; commit or roll back"):
+        await fence.raise_(
+            side.db, APP, PREFIX, deadline_s=10, say=lambda _: maker.execute("PREPARE TRANSACTION 'hidden'") and None
+        )
+    await fence.lower(side.db, APP, before)
+    assert raw(side) == was
+    side.run("ROLLBACK PREPARED 'hidden'")
+    holder.close()
+    maker.close()
+
+
+async def test_a_waiter_whom_we_may_not_end_does_not_save_the_others(side: Side) -> None:
+    owner, db = owned(side)
+    fence = Fence()
+    before = await fence.read_before(db, APP)
+    await raised(fence, side, db)
+    outcome: dict[str, str] = {}
+
+    def write(user: str, number: int) -> None:
+        try:
+            with side.cluster.connect(side.name, user) as session:
+                session.execute(f"BEGIN READ WRITE; INSERT INTO log VALUES ({number}); COMMIT".encode())
+                outcome[user] = "written"
+        except psycopg.OperationalError:
+            outcome[user] = "ended"
+
+    writers = [threading.Thread(target=write, args=who) for who in (("postgres", 1), (owner, 2))]
+    for writer in writers:
+        writer.start()
+    while side.cluster.run("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'RowExclusiveLock'") != [(2,)]:
+        time.sleep(0.005)
+    await fence.release()
+    for writer in writers:
+        writer.join()
+    assert outcome == {"postgres": "written", owner: "ended"}
+    await fence.lower(db, APP, before)
 
 
 async def test_a_table_that_may_not_be_locked_fails_the_fence_and_leaves_no_session(side: Side) -> None:

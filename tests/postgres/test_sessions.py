@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 
 from switchover.postgres.connect import Database
 from switchover.postgres.errors import PostgresError, Unreachable
-from switchover.postgres.sessions import clients, end_sessions
+from switchover.postgres.sessions import Client, ClientGroup, by_client, came_back, clients, end_sessions
 from tests.postgres.conftest import APP, PREFIX, Pair
 
 
@@ -78,3 +80,48 @@ async def test_a_role_that_may_see_little_still_sees_that_others_are_there(pair:
         pid = shop.info.backend_pid
         (found,) = await clients(small, APP, PREFIX)
     assert (found.pid, found.user, found.application_name) == (pid, "postgres", "shop")
+    assert (found.address, found.connected) == ("", None)
+
+
+def client(pid: int, address: str, app: str, age_s: float, connected: datetime | None = None) -> Client:
+    return Client(pid, "shop", "shop", address, app, "idle", age_s, "SELECT 'secret'", connected)
+
+
+def test_clients_are_grouped_by_what_must_be_repointed() -> None:
+    found = [
+        client(1, "192.0.2.8", "web", 5.04),
+        client(2, "192.0.2.7", "web", 3),
+        client(3, "192.0.2.7", "jobs", 1),
+        client(4, "192.0.2.7", "web", 90),
+    ]
+    groups = by_client(found)
+    assert groups == (
+        ClientGroup("192.0.2.7", "jobs", "shop", 1, 1),
+        ClientGroup("192.0.2.7", "web", "shop", 2, 90),
+        ClientGroup("192.0.2.8", "web", "shop", 1, 5.04),
+    )
+    assert by_client(reversed(found)) == groups
+    assert groups[2].to_json() == {
+        "address": "192.0.2.8",
+        "application_name": "web",
+        "user": "shop",
+        "count": 1,
+        "oldest_s": 5.0,
+    }
+    assert by_client([]) == ()
+
+
+def test_who_came_back_is_who_connected_later_or_was_not_there() -> None:
+    stood = datetime(2026, 12, 6, 3, 0, tzinfo=UTC)
+    moment = timedelta(microseconds=1)
+    now = [
+        client(1, "", "before", 0, stood - moment),
+        client(2, "", "after", 0, stood + moment),
+        client(3, "", "hidden, was there", 0),
+        client(4, "", "hidden, is new", 0),
+    ]
+    assert [each.pid for each in came_back(now, stood, {1, 3})] == [2, 4]
+
+
+def test_what_a_client_was_doing_stays_out_of_the_journal() -> None:
+    assert "secret" not in str(client(1, "192.0.2.7", "web", 1).to_json())

@@ -23,7 +23,8 @@ COSTLY = {"gin": 5.0, "gist": 5.0, "spgist": 5.0}
 """What a byte of such an index costs to build, against one of a B-tree or of a table (measured: 80 ns, 13 and 17)."""
 
 _TABLES = """
-SELECT c.oid::int8, n.nspname, c.relname, pg_table_size(c.oid), (pg_relation_size(c.oid) / 8192)::int8,
+SELECT c.oid::int8, n.nspname, c.relname, coalesce(pg_table_size(c.oid), 0),
+  coalesce(pg_relation_size(c.oid) / 8192, 0)::int8,
   greatest(c.reltuples, 0)::int8,
   ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         AND a.attgenerated = '' ORDER BY a.attnum),
@@ -40,20 +41,22 @@ AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.objid = c.oid AND x.classid = 
 ORDER BY 4 DESC, c.oid
 """
 """Binary copying is for types whose binary form means the same on both sides: the reg… types send numbers that
-another server gives to other objects, and arrays and composites of user types send their type's number."""
+another server gives to other objects, and arrays and composites of user types send their type's number. A table
+that was dropped after the snapshot was taken has no size; to copy it fails, and says so."""
 
 _INDEXES = """
-SELECT i.indexrelid::int8, i.indrelid::int8, n.nspname, x.relname, pg_relation_size(i.indexrelid), m.amname,
-  k.oid::int8
+SELECT i.indexrelid::int8, i.indrelid::int8, n.nspname, x.relname, coalesce(pg_relation_size(i.indexrelid), 0),
+  m.amname, k.oid::int8
 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
 JOIN pg_class c ON c.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = x.relnamespace
 LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid
-WHERE c.relkind = 'r'
+WHERE c.relkind = 'r' AND c.oid >= 16384
 """
 
 _FOREIGN_KEYS = """
-SELECT k.oid::int8, k.conrelid::int8, k.confrelid::int8, n.nspname, c.relname, k.conname, pg_relation_size(c.oid)
+SELECT k.oid::int8, k.conrelid::int8, k.confrelid::int8, n.nspname, c.relname, k.conname,
+  coalesce(pg_relation_size(c.oid), 0)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE k.contype = 'f' AND k.conparentid = 0
 """
