@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", "compare two databases exactly", answers)
     compare.add_argument("source", metavar="SOURCE", help="conninfo or URI")
     compare.add_argument("target", metavar="TARGET", help="conninfo or URI")
+    compare.add_argument("--any-partitions", action="store_true", help="rows of partitioned tables as a whole")
+    compare.add_argument("--jobs", type=int, default=2, metavar="N", help="sessions on each side (default: 2)")
     dns = command("dns", "who decides about a name, what each address serves, when caches have forgotten", answers)
     dns.add_argument("names", nargs="*", metavar="NAME")
     dns.add_argument("--plan", type=Path, metavar="PLAN", help="the plan's names, and what it expects of them by now")

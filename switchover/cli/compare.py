@@ -45,4 +45,11 @@ async def _compare(options: argparse.Namespace) -> Comparison:
         if sys.stderr.isatty():
             tell(f"  {says}")
 
-    return await compare_databases(source, target, "switchover/compare", on_progress=progress)
+    return await compare_databases(
+        source,
+        target,
+        "switchover/compare",
+        on_progress=progress,
+        partitions=not options.any_partitions,
+        jobs=max(1, options.jobs),
+    )

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     OnProgress = Callable[[str, float, float, str], None]
 
 
+SUMS = "SHA256SUMS"
+
+
 @dataclass(frozen=True, slots=True)
 class DumpFacts:
     """A dump that is complete."""
@@ -38,6 +42,7 @@ class DumpFacts:
     bytes: int
     seconds: float
     sha256: str
+    """Of the list of its files' checksums, which lies among them."""
     tables: int
     client: int
 
@@ -102,7 +107,7 @@ async def dump(
         await run_program(argv, source, tools, counted)
     finally:
         os.umask(before)
-    written, digest = await asyncio.to_thread(_digest, folder)
+    written, digest = await asyncio.to_thread(_seal, folder, tools.jobs)
     on_progress(f"dumped {count(counted.done, 'table')}, {size(written)}", counted.done, counted.done, "tables")
     return DumpFacts(written, time.monotonic() - started, digest, counted.done, client)
 
@@ -182,10 +187,17 @@ def _wipe(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _digest(folder: Path) -> tuple[int, str]:
-    """Bytes in all, and a hash over the table of contents and the files' sizes: to read all again costs outage."""
-    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
-    whole = hashlib.sha256((folder / "toc.dat").read_bytes())
-    for name, number in sizes:
-        whole.update(f"{name} {number}\n".encode())
-    return sum(number for _, number in sizes), whole.hexdigest()
+def _seal(folder: Path, jobs: int) -> tuple[int, str]:
+    """Write SUMS over every file, for ``sha256sum --check`` years later; bytes in all, and the hash of the sums."""
+    files = sorted(path for path in folder.iterdir() if path.name != SUMS)
+    with ThreadPoolExecutor(jobs) as pool:
+        sums = "".join(f"{digest}  {path.name}\n" for path, digest in zip(files, pool.map(_sha256, files), strict=True))
+    sealed = folder / SUMS
+    sealed.touch(mode=0o600)
+    sealed.write_text(sums)
+    return sum(path.stat().st_size for path in files), hashlib.sha256(sums.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

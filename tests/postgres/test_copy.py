@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from switchover.children import Children
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database
-from switchover.postgres.copy import Tools, analyze, dump, dump_argv, hold_snapshot, restore, restore_argv
+from switchover.postgres.copy import analyze, dump, dump_argv, hold_snapshot, restore, restore_argv
 from switchover.postgres.errors import CopyFailed, PostgresError
+from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy
 from switchover.postgres.sessions import end_sessions
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, clean, make_pair, silent
@@ -85,7 +87,13 @@ async def test_a_dump_is_for_its_owner_only_and_counts_what_it_holds(pair: Pair,
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
     assert not (folder / "half").exists()
     assert (facts.tables, facts.client) == (2, 18)
-    assert facts.bytes == sum(path.stat().st_size for path in folder.iterdir())
+    files = [path for path in folder.iterdir() if path.name != "SHA256SUMS"]
+    assert facts.bytes == sum(path.stat().st_size for path in files)
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    subprocess.run(check, cwd=folder, check=True)
+    with files[0].open("ab") as file:
+        file.write(b"x")
+    assert subprocess.run(check, cwd=folder, check=False, capture_output=True).returncode == 1
     assert said[-1] == (2, 2)
 
 
