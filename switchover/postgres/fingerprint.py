@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from switchover.postgres.catalog import LARGE_OBJECT_BYTES, LARGE_OBJECTS, QUERIES
 from switchover.postgres.connect import connect, told
+from switchover.postgres.viewdef import UNQUALIFIED_SINCE, unqualified
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ async def read_fingerprint(session: AsyncConnection, floor: int, *, partitions: 
         found = await session.execute(query.encode())
         for name, fact in await found.fetchall():
             key = (kind, str(name))
-            facts[key] = tuple(sorted((*facts.get(key, ()), " ".join(str(fact).split()))))
+            says = unqualified(str(fact)) if kind == "view" and floor < UNQUALIFIED_SINCE else str(fact)
+            facts[key] = tuple(sorted((*facts.get(key, ()), " ".join(says.split()))))
     facts["large objects", "all"] = (await _large_objects(session),)
     return facts
 

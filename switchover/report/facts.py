@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from switchover.plan.decide import forecast, step_of
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
-from switchover.plan.progress import StepStatus
+from switchover.plan.progress import ActionStatus, StepStatus
 from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
 from switchover.report import evidence
 from switchover.report.service import Service, service
@@ -77,6 +77,8 @@ class Report:
     forecast_s: tuple[float, float] | None
     remarks: tuple[dict[str, Json], ...]
     """What the preflight warned of last, each with the reason for which it was accepted, if it was."""
+    made: tuple[str, ...]
+    """Roles, settings and privileges that the target lacked and was given."""
     clients: tuple[dict[str, Json], ...]
     """Who was connected to the source before the fence, and so must be pointed to the target."""
     came_back: tuple[dict[str, Json], ...]
@@ -122,6 +124,7 @@ def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Rep
         cutover_s=_cutover_s(step_of(progress, StepName.CUTOVER)),
         forecast_s=(round(expected.low_s, 1), round(expected.high_s, 1)) if expected else None,
         remarks=_remarks(spec, progress),
+        made=_made(progress),
         clients=_listed(_fence(progress).get("clients") or step_of(progress, StepName.REHEARSAL).facts.get("clients")),
         came_back=_listed(_fence(progress).get("came_back")),
         dns=evidence.rows(states, "servers"),
@@ -163,6 +166,19 @@ def _remarks(spec: Spec, progress: Progress) -> tuple[dict[str, Json], ...]:
         for each in _listed(found)
         if each.get("severity") != "info"
     )
+
+
+def _made(progress: Progress) -> tuple[str, ...]:
+    """What was lacking when it was intended: a run that was killed has made it all the same."""
+    steps = (step_of(progress, name) for name in (StepName.REHEARSAL, StepName.CUTOVER))
+    done = (
+        action
+        for state in steps
+        for action in state.actions
+        if action.id == "copy-globals" and action.status is ActionStatus.DONE
+    )
+    says = (action.before.get("says") for action in done)
+    return tuple(str(each) for some in says if isinstance(some, list) for each in some)
 
 
 def _fence(progress: Progress) -> Mapping[str, Json]:

@@ -36,6 +36,7 @@ def markdown(report: Report) -> str:
         _changes(report),
         _timing(report),
         _rows("What the preflight warned of", ("id", "severity", "evidence", "accepted"), report.remarks),
+        _bullets("Made on the new server", report.made),
         _comparisons(report),
         _rows("Who was connected to the old database", CLIENT, report.clients),
         _rows("Who came back to it after the fence", CLIENT, report.came_back),

@@ -38,7 +38,7 @@ def build(context: Context) -> Step:
     way = context.spec.database.copy_
     return Step(
         StepName.REHEARSAL,
-        (*database_gates(context), Gate("room for the dump", _room(context))),
+        (*database_gates(context), *([Gate("room for the dump", _room(context))] if way != "stream" else ())),
         (
             globals_action(context),
             *(_rehearse(context, "trial", "stream") if way is None else ()),
@@ -92,7 +92,7 @@ def _room(context: Context) -> Callable[[], Awaitable[Verdict]]:
         free = shutil.disk_usage(context.folder).free
         says = f"{size(free)} free beside the plan, the database is {size(facts.size_bytes)}"
         if free < facts.size_bytes * DUMP_SHARE:
-            return Verdict(False, says, "free some space, or keep the plan on a larger disk")
+            return Verdict(False, says, 'free some space, keep the plan on a larger disk, or copy = "stream"')
         return Verdict(True, says)
 
     return look
