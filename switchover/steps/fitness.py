@@ -55,24 +55,19 @@ def database_gates(context: Context) -> list[Gate]:
             return Verdict(False, says, "; ".join(each.fix for each in blocks if each.fix))
         before = step_of(context.progress(), StepName.REHEARSAL).facts.get("preflight")
         changed = drift(before, found) if isinstance(before, list) else ()
-        said = [_warnings(found, accepted)]
-        said += [f"since the rehearsal: {'; '.join(changed)}"] if changed else []
-        return Verdict(True, ". ".join(said))
+        warned = [each for each in found if each.severity == "warn"]
+        says = count(len(warned), "warning") if warned else "nothing to warn of"
+        says += f", {count(len(changed), 'change')} since the rehearsal" if changed else ""
+        lines = [_warning(each, accepted) for each in warned]
+        return Verdict(True, says, details=(*lines, *(f"since the rehearsal: {each}" for each in changed)))
 
     return [Gate("both servers are fit for the copy", look)]
 
 
-def _warnings(found: Iterable[Finding], accepted: Mapping[str, str]) -> str:
-    warned = [each for each in found if each.severity == "warn"]
-    if not warned:
-        return "nothing to warn of"
-    words = [
-        f"{each.id}: accepted, {plain(accepted[each.id], 200)}"
-        if each.id in accepted
-        else f"{each.id}: {each.evidence}"
-        for each in warned
-    ]
-    return f"{count(len(warned), 'warning')}: {'; '.join(words)}"
+def _warning(finding: Finding, accepted: Mapping[str, str]) -> str:
+    if finding.id in accepted:
+        return f"{finding.id} is accepted: {plain(accepted[finding.id], 200)}"
+    return f"{finding.id}: {finding.evidence}"
 
 
 def journaled(findings: Iterable[Finding]) -> list[Json]:
