@@ -37,6 +37,13 @@ class Entry:
         return self.says.startswith("EVENT TRIGGER ")
 
 
+_BELONGINGS = (
+    *("ACL ", "CHECK CONSTRAINT ", "COMMENT ", "DEFAULT ", "SECURITY LABEL ", "SEQUENCE ", "SEQUENCE OWNED BY "),
+    "TABLE ATTACH ",
+)
+"""Entries that change the table they depend on, and so must not come while it is being filled."""
+
+
 @dataclass(frozen=True, slots=True)
 class AfterData:
     """The parts of what follows the data, each in the archive's order."""
@@ -81,3 +88,18 @@ def sort_out(entries: Iterable[Entry], early_oids: Collection[int]) -> AfterData
         else:
             middle.append(entry)
     return AfterData(tuple(early), tuple(middle), tuple(foreign), tuple(last))
+
+
+def part_before(entries: Iterable[Entry], tables: Collection[int]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """What some tables, by oid, need to be filled, with all that belongs to them; and everything else."""
+    listed = tuple(entries)
+    first = {entry.id for entry in listed if entry.oid in tables and entry.says.startswith("TABLE ")}
+    size = -1
+    while size != len(first):
+        size = len(first)
+        for entry in listed:
+            if entry.id in first:
+                first.update(entry.needs)
+            elif entry.says.startswith(_BELONGINGS) and first.intersection(entry.needs):
+                first.add(entry.id)
+    return tuple(e for e in listed if e.id in first), tuple(e for e in listed if e.id not in first)
