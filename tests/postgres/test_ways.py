@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,6 @@ JOURNEYS = [
 ]
 """A table that goes alone goes by COPY, in binary form where that may be, and in parts; together they go by pg_dump."""
 WAYS = ["dump", "stream each alone"]
-RESTORERS = 1
-"""Two pg_restore workers can lock a foreign key to partitions and an index of those against each other: one in ten
-restores of the zoo then ends with "deadlock detected"."""
 HEAVY = 300 * 1024 * 1024
 
 REPLICA = """
@@ -113,7 +110,7 @@ class Copy:
         source, target = Database.parse(self.source), Database.parse(self.target)
         if way == "dump":
             await dump(source, folder, self.tools, snapshot=None, on_progress=silent)
-            await restore(folder, target, replace(self.tools, jobs=RESTORERS), on_progress=silent)
+            await restore(folder, target, self.tools, on_progress=silent)
         else:
             await stream(source, target, folder, self.tools, snapshot=None, stamp="s", on_progress=silent)
 

@@ -40,7 +40,7 @@ from switchover.postgres.stream.programs import (
     write_rest,
 )
 from switchover.postgres.stream.shape import ForeignKey, Part, Shape, Streamed, parted, read_shape, stand_alone
-from switchover.postgres.stream.toc import AfterData, Entry, part_before, read_list, sort_out
+from switchover.postgres.toc import AfterData, Entry, part_before, read_list, sort_out, write_list
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ class _Stream:
     async def restore(self, entries: tuple[Entry, ...], *, together: bool = True) -> None:
         if entries:
             listed = self.archive.with_name(f"list-{entries[0].id}")
-            listed.write_text("".join(f"{entry.id};\n" for entry in entries))
+            write_list(listed, entries)
             await self.run(restore_entries(*self.there, listed, together=together))
 
     @property

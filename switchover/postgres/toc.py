@@ -1,4 +1,4 @@
-"""What comes after the data, sorted: what can begin once its table is full, what must wait, what comes last.
+"""What an archive holds, sorted: what can begin once its table is full, what must wait, what comes last.
 
 pg_restore's own list says what there is, in an order that works, and what depends on what (pg_restore manual,
 ``--list`` and ``--use-list``).
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
 
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 _NEEDS = re.compile(r"^;\s+depends on: ([\d ]+)$")
@@ -67,6 +68,12 @@ def read_list(lines: Iterable[str]) -> tuple[Entry, ...]:
             last = entries.pop()
             entries.append(Entry(last.id, last.oid, last.says, tuple(int(each) for each in needs[1].split())))
     return tuple(entries)
+
+
+def write_list(path: Path, entries: Iterable[Entry]) -> None:
+    """Write what ``pg_restore --use-list`` reads, for you alone."""
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{entry.id};\n" for entry in entries))
 
 
 def sort_out(entries: Iterable[Entry], early_oids: Collection[int]) -> AfterData:
