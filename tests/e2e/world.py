@@ -239,7 +239,7 @@ class World:
         ):
             text = re.sub(old, new, text)
         text = text[: text.index("[[checklist]]")]
-        opens = datetime.now(UTC) + timedelta(seconds=22)
+        opens = datetime.now(UTC) + timedelta(seconds=30)
         text = re.sub(r"start        = .*", f"start        = {opens:%Y-%m-%dT%H:%M:%S}", text)
         for side in self.plan.parent.glob("shop.toml*"):
             if side.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from switchover.postgres.connect import Database
 from tests.servers.postgres import Cluster
+from tests.servers.wait import until
 
 APP = "switchover/test/run"
 PREFIX = "switchover/test/"
@@ -95,6 +97,18 @@ def clean(pair: Pair) -> None:
             cluster.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         for (name,) in cluster.run(f"SELECT rolname FROM pg_roles WHERE rolname LIKE '%{pair.tag}%'"):
             cluster.run(f'DROP ROLE IF EXISTS "{name}"')
+
+
+@contextmanager
+def without_autovacuum(cluster: Cluster) -> Iterator[None]:
+    """Nobody but the test uses up transaction ids."""
+    cluster.run("ALTER SYSTEM SET autovacuum = off")
+    cluster.run("SELECT pg_reload_conf()")
+    workers = "SELECT 1 FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%'"
+    until(lambda: not cluster.run(workers), "autovacuum has stopped")
+    yield
+    cluster.run("ALTER SYSTEM RESET autovacuum")
+    cluster.run("SELECT pg_reload_conf()")
 
 
 def silent(say: str, done: float, total: float, unit: str = "") -> None:
