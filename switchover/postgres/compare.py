@@ -135,7 +135,8 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
         )
         floor = min(side.first.info.server_version for side in (ours, theirs))
         mine, other = await both(
-            _objects(ours, floor, partitions=partitions), _objects(theirs, floor, partitions=partitions)
+            _objects(ours, floor, partitions=partitions, beyond=globals),
+            _objects(theirs, floor, partitions=partitions, beyond=globals),
         )
         differences = schema_differences(mine.facts, other.facts)
         if globals:
@@ -208,9 +209,9 @@ async def _global_facts(ours: _Side, theirs: _Side) -> tuple[Facts, Facts]:
     )
 
 
-async def _objects(side: _Side, floor: int, *, partitions: bool) -> _Objects:
+async def _objects(side: _Side, floor: int, *, partitions: bool, beyond: bool) -> _Objects:
     """The schema by one session, the sequences by another."""
-    facts = read_fingerprint(side.first, floor, partitions=partitions)
+    facts = read_fingerprint(side.first, floor, partitions=partitions, beyond=beyond)
     return _Objects(*await _on(side, both(facts, read_sequences(side.sessions[-1]))))
 
 

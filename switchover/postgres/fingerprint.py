@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchover.postgres.catalog import LARGE_OBJECT_BYTES, LARGE_OBJECTS, QUERIES
+from switchover.postgres.catalog import BEYOND, LARGE_OBJECT_BYTES, LARGE_OBJECTS, LATER, QUERIES
 from switchover.postgres.connect import connect, told
 from switchover.postgres.viewdef import UNQUALIFIED_SINCE, unqualified
+from switchover.postgres.wording import folded, pushed
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -20,29 +21,42 @@ SHOWN = 160
 MAINTAIN_SINCE = 170000
 """The first server that knows the privilege MAINTAIN; on older ones it is part of nothing."""
 
+INDENTED_SINCE = 160000
+"""The first server that says of XMLSERIALIZE that it does not indent."""
+
 Facts = dict[tuple[str, str], tuple[str, ...]]
 
 
-async def read_fingerprint(session: AsyncConnection, floor: int, *, partitions: bool = True) -> Facts:
+async def read_fingerprint(
+    session: AsyncConnection, floor: int, *, partitions: bool = True, beyond: bool = False
+) -> Facts:
     """Every fact of the schema by kind and name; ``floor`` is the older server's version number.
 
-    Without ``partitions`` a partitioned table is a table, and its partitions are nothing of their own.
-
-    White space is folded, since versions differ in it. Two objects of one name keep a fact each.
+    Without ``partitions`` a partitioned table is a table, and its partitions are nothing of their own; ``beyond``
+    adds what a copy leaves to the target. Two objects of one name keep a fact each.
     """
     facts: Facts = {}
     given = {"%(ignored)s": "'MAINTAIN'" if floor < MAINTAIN_SINCE else "''", "%(floor)s": str(floor)}
     given["%(partitions)s"] = "true" if partitions else "false"
-    for kind, query in QUERIES.items():
+    later = {kind: query for kind, (since, query) in LATER.items() if floor >= since}
+    for kind, query in {**QUERIES, **later, **(BEYOND if beyond else {})}.items():
         for name, value in given.items():
             query = query.replace(name, value)
         found = await session.execute(query.encode())
         for name, fact in await found.fetchall():
             key = (kind, str(name))
-            says = unqualified(str(fact)) if kind == "view" and floor < UNQUALIFIED_SINCE else str(fact)
-            facts[key] = tuple(sorted((*facts.get(key, ()), " ".join(says.split()))))
+            facts[key] = tuple(sorted((*facts.get(key, ()), _worded(kind, str(fact), floor))))
     facts["large objects", "all"] = (await _large_objects(session),)
     return facts
+
+
+def _worded(kind: str, fact: str, floor: int) -> str:
+    """A fact in the words of all versions, and of a restore; nothing within quotes is touched."""
+    if kind == "view" and floor < UNQUALIFIED_SINCE:
+        fact = unqualified(fact)
+    if kind in ("view", "rule"):
+        fact = folded(fact)
+    return pushed(fact.replace(" NO INDENT)", ")") if floor < INDENTED_SINCE else fact)
 
 
 async def _large_objects(session: AsyncConnection) -> str:

@@ -118,7 +118,7 @@ def _value(column: str, form: str) -> sql.Composable:
         case "hash":
             return value
         case "text":
-            return sql.SQL('{}::text COLLATE "C"').format(value)
+            return sql.SQL('ROW({})::text COLLATE "C"').format(value)
         case _:
             return sql.SQL("{}({})").format(sql.Identifier(form), value)
 

@@ -65,7 +65,18 @@ def not_proved(progress: Progress) -> tuple[str, ...]:
     left_out = _unproven(progress)
     if left_out:
         claims.append(f"what {', '.join(left_out)} served: accepted as unproven, or not to be reached from here")
-    return tuple(claims)
+    return (*claims, *_uncompared(progress))
+
+
+def _uncompared(progress: Progress) -> list[str]:
+    """What was accepted as not to be compared."""
+    said = [
+        action.result.get("comparison") or action.proof.get("comparison")
+        for state in _states(progress)
+        for action in state.actions
+    ]
+    listed = (each.get("differing") for each in said if isinstance(each, dict) and each.get("verdict") == "incomplete")
+    return list(dict.fromkeys(f"{line}: accepted" for lines in listed if isinstance(lines, list) for line in lines))
 
 
 def _unproven(progress: Progress) -> list[str]:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
     from switchover.steps.context import Context
 
+FOREIGN = "foreign-tables"
+"""The warning that rows are elsewhere: a comparison without them is incomplete, and goes on only where accepted."""
+
 DAY_S = 86400.0
 """Deadline of a phase whose length only a rehearsal can tell."""
 
@@ -252,8 +255,9 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
             jobs=context.spec.database.jobs,
         )
         facts = comparison_fact(result)
-        if result.verdict is not Sameness.SAME:
-            raise ActionFailed(f"source and copy are not the same: {in_words(result)}")
+        if not is_enough(context, result):
+            fix = f'; accept "{FOREIGN}" to go on without' if result.verdict is Sameness.INCOMPLETE else ""
+            raise ActionFailed(f"source and copy are not the same: {in_words(result)}{fix}")
         await write_fact(copying.target, context.app, "compared", {"stamp": copying.stamp(), "comparison": facts})
         return {"comparison": facts, "compare_s": round(time.monotonic() - started, 3)}
 
@@ -268,6 +272,12 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
         deadline_s=DAY_S,
         interruptible=True,
     )
+
+
+def is_enough(context: Context, result: Comparison) -> bool:
+    """Whether one may go on: the same, or the same but for rows that were accepted as being elsewhere."""
+    left_out = result.verdict is Sameness.INCOMPLETE and FOREIGN in context.spec.database.accept
+    return result.verdict is Sameness.SAME or left_out
 
 
 def in_words(result: Comparison) -> str:

@@ -8,13 +8,12 @@ from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Verdict
 from switchover.plan.outline import OPEN_TARGET
 from switchover.plan.progress import Passed
-from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import changes, compare
 from switchover.postgres.connect import connect
 from switchover.postgres.guard import read_fact
 from switchover.postgres.scratch import close_database, open_database, swap_back, swap_in, which
 from switchover.postgres.sequences import read_sequences, set_sequences
-from switchover.steps.copying import in_words
+from switchover.steps.copying import in_words, is_enough
 from switchover.steps.fencing import mark_now, source_mark
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def open_action(context: Context, copying: Copying) -> Action:
         if await mark_now(context) != source_mark(context):
             live.log("something ran on the source's server since the fence: comparing once more")
             again = await compare(context.source, copying.target, context.app, on_progress=live.progress)
-            if again.verdict is not Sameness.SAME:
+            if not is_enough(context, again):
                 raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
         await swap_in(target, copy, aside, context.app)
         return {}

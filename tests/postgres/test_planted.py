@@ -15,6 +15,7 @@ CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
 CREATE SEQUENCE free START 7;
 SELECT nextval('free'), nextval('free');
+CREATE TYPE pair AS (x int, y int);
 CREATE TABLE things (
   id int PRIMARY KEY, a text, b text, f float8, r real, n numeric, m mood, p positive, j jsonb, bytes bytea,
   list int[], span int4range, at timestamptz DEFAULT now(), day date, made int GENERATED ALWAYS AS (id * 2) STORED
@@ -49,6 +50,19 @@ CREATE TABLE refers (id int PRIMARY KEY, thing int REFERENCES things);
 INSERT INTO refers VALUES (1, 1);
 ALTER TABLE refers ENABLE ROW LEVEL SECURITY; CREATE POLICY mine ON refers USING (id > 0);
 COMMENT ON TABLE things IS 'a thing';
+CREATE TABLE pairs (v pair, w text DEFAULT 'a  b'); INSERT INTO pairs VALUES (ROW(1, 2));
+COMMENT ON TABLE pairs IS 'two  blanks';
+CREATE FUNCTION shown(pair) RETURNS text LANGUAGE sql AS 'SELECT $1.x::text';
+CREATE CAST (pair AS text) WITH FUNCTION shown;
+CREATE TYPE blank AS ENUM ('x  y'); CREATE VIEW blanks AS SELECT 'a  b'::text AS v;
+CREATE FUNCTION lines() RETURNS int LANGUAGE sql AS 'SELECT 1 --x
+ + 1';
+CREATE INDEX by_sum ON keyless ((x + 1)); CREATE STATISTICS stats ON a, b FROM things;
+CREATE DOMAIN named AS text; CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE OPERATOR === (FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int);
+CREATE OPERATOR CLASS upside FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 2 <=, OPERATOR 3 =, OPERATOR 4 >=,
+  OPERATOR 5 >, FUNCTION 1 btint4cmp(int, int);
+CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple);
 SELECT lo_from_bytea(4242, '\\x010203');
 """
 
@@ -117,6 +131,32 @@ PLANTED = {
     "an owner of a large object": "ALTER LARGE OBJECT 4242 OWNER TO pg_monitor",
     "a month for thirty days": "UPDATE spans SET s = '30 days'",
     "blanks at the end of a bpchar": "UPDATE spans SET c = 'x   '",
+    "a blank in a default": "ALTER TABLE pairs ALTER w SET DEFAULT 'a b'",
+    "a blank in a comment": "COMMENT ON TABLE pairs IS 'two blanks'",
+    "a blank in a label": "ALTER TYPE blank RENAME VALUE 'x  y' TO 'x y'",
+    "a blank in a view's text": "CREATE OR REPLACE VIEW blanks AS SELECT 'a b'::text AS v",
+    "the end of a line of code": "CREATE OR REPLACE FUNCTION lines() RETURNS int LANGUAGE sql AS 'SELECT 1 --x + 1'",
+    "a composite that its cast hides": "UPDATE pairs SET v = ROW(1, 3)",
+    "an option of a toast table": "ALTER TABLE things SET (toast.autovacuum_enabled = off)",
+    "the statistics of an index": "ALTER INDEX by_sum ALTER COLUMN 1 SET STATISTICS 9",
+    "the statistics of statistics": "ALTER STATISTICS stats SET STATISTICS 9",
+    "the triggers of a foreign key": "ALTER TABLE refers DISABLE TRIGGER ALL",
+    "a domain's collation": 'DROP DOMAIN named; CREATE DOMAIN named AS text COLLATE "C"',
+    "a shell type": "CREATE TYPE hollow",
+    "a parallel aggregate": "DROP AGGREGATE total(int); CREATE AGGREGATE total(int) "
+    "(SFUNC = int4pl, STYPE = int, PARALLEL = safe)",
+    "a hashing operator": "DROP OPERATOR === (int, int); CREATE OPERATOR === "
+    "(FUNCTION = int4eq, LEFTARG = int, RIGHTARG = int, HASHES)",
+    "members of an operator class": "DROP OPERATOR FAMILY upside USING btree CASCADE; "
+    "CREATE OPERATOR CLASS upside FOR TYPE int USING btree AS OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, "
+    "OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 btint4cmp(int, int)",
+    "a grant on a system function": "GRANT EXECUTE ON FUNCTION pg_ls_waldir() TO pg_read_all_data",
+    "a grant on a language": "REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC",
+    "a dictionary's template": "DROP TEXT SEARCH DICTIONARY words; "
+    "CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = snowball, LANGUAGE = english)",
+    "a comment on a large object of a low number": "COMMENT ON LARGE OBJECT 4242 IS 'low'",
+    "a compression": "ALTER TABLE things ALTER a SET COMPRESSION pglz",
+    "a dependency on an extension": "ALTER FUNCTION lines() DEPENDS ON EXTENSION plpgsql",
 }
 
 AROUND = {
