@@ -104,9 +104,10 @@ class _Drain:
         return Drained(position, marker, seconds, quiet)
 
     async def fit(self) -> Lag:
-        """Refuse at once what cannot be drained."""
+        """Refuse at once what cannot be drained; a failure to apply may end before the deadline does."""
         before = await self.look()
-        hopeless = [each.evidence for each in troubles(before) if each.severity == "block"]
+        blocks = [each for each in troubles(before) if each.severity == "block"]
+        hopeless = [each.evidence for each in blocks if each.id != "apply-fails"]
         subscription = before.subscriber.subscription
         if not hopeless and subscription is not None and not subscription.enabled:
             hopeless = ["the subscription is not enabled"]

@@ -68,8 +68,8 @@ def _applying(now: Lag, before: Lag | None) -> Iterator[Finding]:
     subscription, errors = now.subscriber.subscription, now.subscriber.apply_errors
     if subscription is None or not errors:
         return
-    earlier = before.subscriber.apply_errors if before is not None else None
-    if subscription.enabled and (errors > earlier if earlier is not None else subscription.worker is None):
+    earlier = before.subscriber.apply_errors if before is not None else errors
+    if subscription.enabled and (errors > earlier or subscription.worker is None):
         kinds = ", ".join(f"{name.removeprefix('confl_')} {number}" for name, number in now.subscriber.conflicts)
         slot = now.publisher.slot
         at = f" at {lsn(slot.confirmed)}" if slot is not None and slot.confirmed is not None else ""
