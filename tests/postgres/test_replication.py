@@ -35,6 +35,7 @@ CREATE UNIQUE INDEX keyed_a ON keyed (a);
 ALTER TABLE keyed REPLICA IDENTITY USING INDEX keyed_a;
 CREATE TABLE "odd ""name" ("co,l" int8 PRIMARY KEY, "SELECT" jsonb, big text);
 CREATE TABLE nothing ();
+CREATE TABLE bare (n int8, g int8 GENERATED ALWAYS AS (n + 1) STORED);
 INSERT INTO kept (v) SELECT md5(n::text) FROM generate_series(1, 2000) n;
 INSERT INTO loose SELECT n, 'x' FROM generate_series(1, 500) n;
 INSERT INTO "odd ""name" SELECT n, '{"a": 1}', repeat(md5(n::text), 200) FROM generate_series(1, 200) n;
@@ -53,6 +54,8 @@ WRITES = (
     "UPDATE keyed SET v = 'kk', a = -a - 1 WHERE a = {n} - 2",
     'UPDATE "odd ""name" SET "SELECT" = \'{{"n": {n}}}\' WHERE "co,l" = {n} % 200',
     "INSERT INTO nothing DEFAULT VALUES",
+    "INSERT INTO bare VALUES ({n})",
+    "UPDATE bare SET n = -n - 1 WHERE n = {n} - 2",
 )
 
 

@@ -94,6 +94,21 @@ async def test_a_conflict_stops_applying_and_is_said_with_its_kind(pair: Pair) -
     assert troubles(await look(link, APP), before=now) == ()
 
 
+async def test_a_change_that_found_no_row_is_said_though_nothing_stops(pair: Pair) -> None:
+    link = ahead(pair)
+    await follow(link)
+    pair.source.run("INSERT INTO t VALUES (1, 'x'), (2, 'y')")
+    await drained(link)
+    pair.target.run("DELETE FROM t")
+    pair.source.run("UPDATE t SET v = 'z' WHERE id = 1; DELETE FROM t WHERE id = 2")
+    now = await until(link, lambda now: len(now.subscriber.conflicts) == 2)
+    (found,) = troubles(now)
+    assert (found.id, found.severity) == ("changes-left-out", "block")
+    assert "update missing 1" in found.evidence
+    with pytest.raises(NotDrained, match="left out"):
+        await drain(link, APP, deadline_s=5, say=quiet)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

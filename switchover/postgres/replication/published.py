@@ -36,8 +36,10 @@ SELECT n.nspname, c.relname, c.relreplident::text,
     SELECT a.attname::text FROM unnest(i.indkey) WITH ORDINALITY k(attnum, place)
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
     WHERE k.place <= i.indnkeyatts ORDER BY k.place) END,
-  EXISTS (SELECT FROM unnest(i.indkey) k JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k
-    WHERE a.attgenerated <> ''),
+  EXISTS (SELECT FROM pg_index p, unnest(p.indkey) k JOIN pg_attribute a ON a.attnum = k
+    WHERE p.indrelid = c.oid AND (p.indisprimary OR p.indexrelid = i.indexrelid)
+    AND a.attrelid = c.oid AND a.attgenerated <> ''),
+  EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated <> '' AND NOT a.attisdropped),
   ARRAY(SELECT concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
       CASE WHEN a.attgenerated <> '' THEN 'generated' END)
     FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attname COLLATE "C")
@@ -59,6 +61,10 @@ LEFT JOIN pg_class c ON c.oid = r.prrelid LEFT JOIN pg_namespace n ON n.oid = c.
 """
 
 
+STRICT_SINCE = 180000
+"""The first publisher that refuses to change a row whose identity has a column that is not sent."""
+
+
 class Identity(StrEnum):
     """How a row that is changed or deleted is known on the other side."""
 
@@ -67,6 +73,8 @@ class Identity(StrEnum):
     FULL = "whole row"
     NONE = "none"
     """Such a table, once published, refuses every UPDATE and DELETE."""
+    GENERATED = "generated"
+    """It would take a generated column, which is not sent: changes are refused here, or not found there."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -117,12 +125,16 @@ class Published:
         return tuple(each for each in self.tables if (each.schema, each.name) not in (self.members or ()))
 
 
-async def read_published(session: AsyncConnection, name: str) -> Published:
-    """What there is to publish, and what the publication of that name lists."""
+async def read_published(session: AsyncConnection, name: str, *, version_num: int = 0) -> Published:
+    """What there is to publish, and what the publication of that name lists.
+
+    ``version_num`` is that of a newer server which will publish the same tables one day.
+    """
+    strict = max(version_num, session.info.server_version) >= STRICT_SINCE
     rows = await (await session.execute(_TABLES)).fetchall()
     tables = tuple(
-        PublishedTable(schema, table, _identity(kind, key, generated=generated), tuple(key or ()), tuple(columns))
-        for schema, table, kind, key, generated, columns in rows
+        PublishedTable(schema, table, _identity(kind, key, in_key, some and strict), tuple(key or ()), tuple(columns))
+        for schema, table, kind, key, in_key, some, columns in rows
     )
     members = await (await session.execute(_MEMBERS, (name,))).fetchall()
     listed = frozenset((schema, table) for schema, table in members if table is not None)
@@ -133,12 +145,19 @@ async def publish(link: Link, app: str) -> Published:
     """Make the publication, before its slot; tables without an identity are first given the whole row.
 
     A slot made before its publication could not be read. Raises ReplicationFailed when the slot is there and the
-    list is another one: rows written meanwhile would be missing, so the copy must begin anew.
+    list is another one: rows written meanwhile would be missing, so the copy must begin anew. Refuses, as well, to
+    publish a table that could not be updated then.
     """
     with told(link.publisher):
         async with await connect(link.publisher, app) as session:
             await make_marker_table(session)
             before = await read_published(session, link.name)
+            if stuck := [each.shown for each in before.tables if each.identity is Identity.GENERATED]:
+                names = ", ".join(stuck[:10])
+                raise ReplicationFailed(
+                    f"{link.publisher.where}: no row of {names} could be changed any more, for want of a primary key "
+                    "without generated columns; add one, or move by dump"
+                )
             lacking = [(each.schema, each.name) for each in before.tables if each.identity is Identity.NONE]
             await widen(link.publisher, app, lacking)
             now = await _list(session, link)
@@ -201,11 +220,16 @@ def _statement(name: str, tables: set[tuple[str, str]], *, made: bool) -> sql.Co
     ).format(sql.Identifier(name), listed)
 
 
-def _identity(kind: str, key: list[str] | None, *, generated: bool) -> Identity:
-    """A generated column is not sent, so that an identity which has one leads nowhere."""
+def _identity(kind: str, key: list[str] | None, generated_key: bool, generated: bool) -> Identity:
+    """The subscriber looks a row up by its primary key, whatever came, so that one with a generated column is no use.
+
+    From PostgreSQL 18 on a whole row that has a generated column is refused as well.
+    """
+    if generated_key or (generated and (key is None or kind == "f")):
+        return Identity.GENERATED
     if kind == "f":
         return Identity.FULL
-    if key is None or generated:
+    if key is None:
         return Identity.NONE
     return Identity.INDEX if kind == "i" else Identity.KEY
 

@@ -101,7 +101,9 @@ async def subscribe(link: Link, app: str) -> None:
             try:
                 async with unlogged(session):
                     await session.execute(_creation(link, session, link.name, text, slot=link.name))
-            except psycopg.errors.ConnectionException as error:
+            except psycopg.OperationalError as error:
+                if _reached(error):
+                    raise
                 raise ReplicationFailed(_unreached(link, error)) from None
 
 
@@ -119,12 +121,10 @@ async def try_reach(link: Link, app: str) -> str:
                     raise _TriedAndUndone
             except _TriedAndUndone:
                 return ""
-            except psycopg.errors.ConnectionException as error:
-                return _unreached(link, error)
             except psycopg.DatabaseError as error:
-                if session.closed:
+                if error.sqlstate is None:
                     raise
-                return plain(error.diag.message_primary or "it was refused", 300)
+                return plain(str(error.diag.message_primary), 300) if _reached(error) else _unreached(link, error)
 
 
 async def redirect(link: Link, app: str) -> None:
@@ -191,6 +191,12 @@ def _creation(link: Link, session: AsyncConnection, name: str, text: str, *, slo
     )
 
 
+def _reached(error: psycopg.Error) -> bool:
+    """Whether the server has said something else than that it could not connect (class 08 of its error codes)."""
+    return not (error.sqlstate or "").startswith("08")
+
+
 def _unreached(link: Link, error: psycopg.Error) -> str:
-    says = plain(error.diag.message_primary or "no reason given", 300)
+    said = error.diag.message_primary or "no reason given"
+    says = plain(" ".join(said.rpartition("to the publisher: ")[2].split()), 300)
     return f"the server of {link.subscriber.where} cannot reach {link.through.where}: {says}"

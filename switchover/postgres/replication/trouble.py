@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ROOM = 0.25
 """The part of what a slot may hold that should be left."""
 SHOWN = 8
+LOSSES = ("confl_update_missing", "confl_delete_missing", "confl_update_deleted")
+"""Kinds of conflict that stop nothing: the change is left out, and only the log and these counters know of it
+(https://www.postgresql.org/docs/current/logical-replication-conflicts.html)."""
 
 _ANEW = "dismantle the link and begin the copy anew"
 
@@ -28,7 +31,7 @@ def troubles(
     ``before`` is an earlier look, ``drift`` what has changed since the tables were published, and ``objects`` the
     large objects as they were when the copy began.
     """
-    found = [*_slot(now), *_following(now), *_applying(now, before), *_content(now, drift, objects)]
+    found = [*_slot(now), *_following(now), *_applying(now, before), *_lost(now), *_content(now, drift, objects)]
     return tuple(sorted(found, key=lambda each: ("block", "warn", "info").index(each.severity)))
 
 
@@ -61,6 +64,15 @@ def _following(now: Lag) -> Iterator[Finding]:
         held = f"; the publisher holds {size(slot.held_bytes)} for it" if slot and slot.held_bytes else ""
         why = "the two are not connected; the subscriber tries again every wal_retrieve_retry_interval"
         yield Finding("not-following", "warn", says + held, "the subscriber's server log says why", why)
+
+
+def _lost(now: Lag) -> Iterator[Finding]:
+    """Changes that were left out; told from PostgreSQL 18 on, before that only a comparison shows them."""
+    if lost := [(name, number) for name, number in now.subscriber.conflicts if name in LOSSES]:
+        kinds = ", ".join(f"{name.removeprefix('confl_').replace('_', ' ')} {number}" for name, number in lost)
+        says = f"changes that found no row in the copy, and were left out: {kinds}"
+        why = "someone wrote into the copy: it is not what the publisher holds any more"
+        yield Finding("changes-left-out", "block", says, _ANEW, why)
 
 
 def _applying(now: Lag, before: Lag | None) -> Iterator[Finding]:
