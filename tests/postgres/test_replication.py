@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +12,20 @@ from switchover.children import Children
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database
 from switchover.postgres.programs import Tools
+from switchover.postgres.replication.backwards import prepare_back
+from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.lag import look
+from switchover.postgres.replication.link import forward
 from switchover.postgres.replication.published import publish
 from switchover.postgres.replication.slot import find_slot, make_slot
-from switchover.postgres.replication.subscription import enable, find_subscription, make_ready, subscribe
+from switchover.postgres.replication.subscription import enable, find_subscription, make_ready, redirect, subscribe
 from switchover.postgres.replication.trouble import troubles
 from switchover.postgres.scratch import create_copy
 from switchover.postgres.sequences import set_sequences
 from switchover.postgres.stream import stream
 from tests.postgres.conftest import APP, Pair, silent
-from tests.postgres.replicating import ahead, drained, quiet, remove_all, writing
+from tests.postgres.replicating import ahead, back, drained, follow, quiet, remove_all, writing
+from tests.servers.postgres import server_account
 
 SHAPES = """
 CREATE TABLE kept (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, v text, twice text GENERATED ALWAYS AS (v || v) STORED);
@@ -114,3 +119,51 @@ async def test_a_copy_under_the_slots_snapshot_and_what_follows_are_equal_under_
     subscription = await find_subscription(link, APP)
     assert subscription is not None
     assert subscription.enabled
+
+
+async def test_a_password_in_a_file_of_the_subscribers_host_is_in_no_catalog_and_no_log(
+    pair: Pair,
+) -> None:
+    pair.both("CREATE TABLE t (id int PRIMARY KEY)")
+    source, role = pair.source.cluster, "canary"
+    source.run(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'S3cretWord'")
+    passfile = pair.target.cluster.folder / f"pass-{pair.tag}"
+    passfile.write_text(f"127.0.0.1:{source.port}:*:{role}:S3cretWord\n")
+    passfile.chmod(0o600)
+    account = server_account()
+    os.chown(passfile, account.pw_uid, account.pw_gid)
+    way = f"host=127.0.0.1 port={source.port} dbname={pair.source.name} user={role}"
+    link = ahead(pair)
+    try:
+        for through in (f"{way} passfile={passfile}", f"{way} password=S3cretWord"):
+            link = forward(pair.source.db, pair.target.db, pair.plan_id, Database.parse(through))
+            await follow(link)
+            await drained(link)
+            kept = "S3cretWord" in str(pair.target.run("SELECT subconninfo FROM pg_subscription"))
+            assert kept == link.has_password
+            assert "S3cretWord" not in str(pair.target.run("SELECT query FROM pg_stat_activity"))
+            await dismantle(link, APP)
+        assert "S3cretWord" not in pair.target.cluster.log
+        assert "S3cretWord" not in repr(link)
+    finally:
+        await dismantle(link, APP)
+        source.run(f"DROP ROLE {role}")
+
+
+async def test_a_subscription_follows_its_publisher_to_a_new_name(pair: Pair) -> None:
+    """As when the copy takes the target's name after the way back was made."""
+    pair.both("CREATE TABLE t (id int PRIMARY KEY)")
+    before = back(pair, pair.target.db)
+    await prepare_back(ahead(pair), before, APP, deadline_s=10, say=quiet)
+    pair.target.run("INSERT INTO t VALUES (1)")
+    renamed = f"{pair.target.name}_open"
+    pair.target.cluster.run(f"ALTER DATABASE {pair.target.name} RENAME TO {renamed}")
+    after = back(pair, pair.target.db.named(renamed))
+    try:
+        await redirect(after, APP)
+        await enable(after, APP)
+        await drained(after)
+        assert pair.source.run("SELECT id FROM t") == [(1,)]
+        assert (await dismantle(after, APP)).done
+    finally:
+        pair.target.cluster.run(f"ALTER DATABASE {renamed} RENAME TO {pair.target.name}")

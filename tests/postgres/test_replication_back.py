@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from switchover.postgres.replication.subscription import disable, enable, find_s
 from switchover.postgres.replication.trouble import troubles
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, make_pair, silent
 from tests.postgres.conftest import clean as clean_pair
+from tests.postgres.fleet import INSERT, OVERRIDE, Fleet, Way, cut
 from tests.postgres.replicating import ahead, back, drained, eventually, follow, left_of, quiet, remove_all, until
 from tests.servers.postgres import Cluster
 
@@ -73,8 +76,15 @@ class Fenced:
         await self.fence.lower(self.db, APP, self.before)
 
 
-async def turn(ahead: Link, behind: Link, fenced: Side) -> Fenced:
-    """The writing side changes: the other has all, follows no more, and the first begins to follow it."""
+async def nobody() -> None:
+    """No writer has to be told."""
+
+
+async def turn(ahead: Link, behind: Link, fenced: Side, repoint: Callable[[], Awaitable[None]] = nobody) -> Fenced:
+    """The writing side changes: the other has all, follows no more, and the first begins to follow it.
+
+    The locks stand until the writers have moved: a superuser who overrides the setting is held off by nothing else.
+    """
     fence, db = Fence(), Database.parse(fenced.cluster.conninfo(fenced.name))
     before = await fence.read_before(db, APP)
     await fence.raise_(db, APP, PREFIX, deadline_s=10, say=quiet)
@@ -83,6 +93,7 @@ async def turn(ahead: Link, behind: Link, fenced: Side) -> Fenced:
     await disable(ahead, APP)
     for _ in range(2):
         await prepare_back(ahead, behind, APP, deadline_s=10, say=quiet)
+    await repoint()
     await fence.release()
     assert (await dismantle(ahead, APP)).left == ()
     await enable(behind, APP)
@@ -134,6 +145,52 @@ async def test_rows_go_there_and_back_twice_where_the_old_side_knows_no_origin(
         clean_pair(pair)
     finally:
         old.stop()
+
+
+async def repointed(fleet: Fleet, old: Side, new: Side) -> None:
+    """The writers go to the other side, and each has written there."""
+    fleet.live = new
+    writing = asyncio.create_task(fleet.all_write(new))
+    while not writing.done():
+        await asyncio.to_thread(cut, old)
+        await asyncio.wait({writing}, timeout=0.2)
+    await writing
+
+
+async def test_each_write_of_a_fleet_is_once_on_the_live_side_there_and_back(pair: Pair) -> None:
+    """Writers that override the read-only setting, reconnect, and are superusers; each write remembers who took it."""
+    owner = f"owner_{pair.tag}"
+    for side in (pair.source, pair.target):
+        side.role(owner)
+        side.cluster.run(f"ALTER DATABASE {side.name} OWNER TO {owner}")
+        side.run(f"CREATE TABLE log (n int8); ALTER TABLE log OWNER TO {owner}")
+    there, behind = ahead(pair), back(pair)
+    await follow(there)
+    ways = (
+        Way("owner", owner, INSERT),
+        Way("read write", owner, f"BEGIN READ WRITE; {INSERT}; COMMIT"),
+        Way("pool, override", owner, INSERT, prelude=OVERRIDE, pooled=True),
+        Way("superuser", "postgres", INSERT, prelude=OVERRIDE),
+    )
+    with Fleet(pair.source, ways) as fleet:
+        await fleet.all_write(pair.source)
+        source = await turn(there, behind, pair.source, lambda: repointed(fleet, pair.source, pair.target))
+        frozen = fleet.acknowledged(pair.source)
+
+        async def home() -> None:
+            assert fleet.acknowledged(pair.source) == frozen
+            await source.lower()
+            await repointed(fleet, pair.target, pair.source)
+
+        target = await turn(behind, there, pair.target, home)
+    await drained(there)
+    acknowledged = fleet.acknowledged(pair.source) | fleet.acknowledged(pair.target)
+    assert len(fleet.acknowledged(pair.target)) >= len(ways)
+    for side in (pair.source, pair.target):
+        found = Counter(int(str(row[0])) for row in side.run("SELECT n FROM log"))
+        assert [number for number in acknowledged if found[number] != 1] == []
+        assert [number for number, times in found.items() if times != 1] == []
+    await target.lower()
 
 
 async def test_the_way_back_is_not_made_while_the_way_ahead_applies(pair: Pair) -> None:

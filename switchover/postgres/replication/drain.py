@@ -97,17 +97,21 @@ class _Drain:
                 say(f"waiting for {self.link.subscriber.where}: {await self.reason(before, position)}")
             await asyncio.sleep(LOOK_EVERY_S)
         seconds = clock() - started
-        if changed := await drift(self.link, self.app):
-            raise NotDrained(f"not everything was published: {'; '.join(changed[:5])}")
+        await self.look_again()
         with told(self.link.publisher):
             quiet = await write_mark(self.there) == mark
         return Drained(position, marker, seconds, quiet)
 
+    async def look_again(self) -> None:
+        """It has arrived; but was it all that there is, and was all of it applied?"""
+        now = await self.look()
+        if wrong := [each.evidence for each in troubles(now, drift=await drift(self.link, self.app)) if each.blocks]:
+            raise NotDrained(f"it has all arrived, and yet: {'; '.join(wrong)}")
+
     async def fit(self) -> Lag:
         """Refuse at once what cannot be drained; a failure to apply may end before the deadline does."""
         before = await self.look()
-        blocks = [each for each in troubles(before) if each.severity == "block"]
-        hopeless = [each.evidence for each in blocks if each.id != "apply-fails"]
+        hopeless = [each.evidence for each in troubles(before) if each.blocks and each.id != "apply-fails"]
         subscription = before.subscriber.subscription
         if not hopeless and subscription is not None and not subscription.enabled:
             hopeless = ["the subscription is not enabled"]
@@ -138,7 +142,7 @@ class _Drain:
 
 def _reason(link: Link, before: Lag, now: Lag, position: int) -> str:
     """Why it has not all arrived, as far as the two sides know."""
-    wrong = [each.evidence for each in troubles(now, before=before) if each.severity == "block"]
+    wrong = [each.evidence for each in troubles(now, before=before) if each.blocks]
     if wrong:
         return "; ".join(wrong)
     sender, slot, subscription = now.publisher.sender, now.publisher.slot, now.subscriber.subscription
