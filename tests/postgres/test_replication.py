@@ -15,6 +15,7 @@ from switchover.postgres.programs import Tools
 from switchover.postgres.replication.backwards import prepare_back
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.lag import look
+from switchover.postgres.replication.limits import link_findings
 from switchover.postgres.replication.link import forward
 from switchover.postgres.replication.published import publish
 from switchover.postgres.replication.slot import find_slot, make_slot
@@ -167,3 +168,29 @@ async def test_a_subscription_follows_its_publisher_to_a_new_name(pair: Pair) ->
         assert (await dismantle(after, APP)).done
     finally:
         pair.target.cluster.run(f"ALTER DATABASE {renamed} RENAME TO {pair.target.name}")
+
+
+async def test_roles_that_are_no_superusers_do_it_with_a_password(pair: Pair) -> None:
+    low = pair.target.role(f"low_{pair.tag}")
+    pair.target.run(f"GRANT pg_create_subscription TO {low}; ALTER DATABASE {pair.target.name} OWNER TO {low}")
+    pair.source.run(
+        f"CREATE ROLE canary LOGIN REPLICATION PASSWORD 'w'; ALTER DATABASE {pair.source.name} OWNER TO canary"
+    )
+    source = Database.parse(f"{pair.source.cluster.conninfo(pair.source.name, 'canary')} password=w")
+    target = Database.parse(pair.target.cluster.conninfo(pair.target.name, low))
+    link = forward(source, target, pair.plan_id)
+    try:
+        for side, role in ((pair.source, "canary"), (pair.target, low)):
+            side.run(f"CREATE TABLE t (n int, v text); ALTER TABLE t OWNER TO {role}")
+        assert [each.id for each in await link_findings(link, APP) if each.blocks] == []
+        await follow(link)
+        pair.source.run("INSERT INTO t VALUES (1, 'x'); UPDATE t SET v = 'y'")
+        proof = await drained(link)
+        assert proof.quiet
+        assert pair.target.run("SELECT * FROM t") == [(1, "y")]
+        assert troubles(await look(link, APP)) == ()
+    finally:
+        done = await dismantle(link, APP)
+        pair.source.run("REASSIGN OWNED BY canary TO postgres; DROP ROLE canary")
+        pair.target.run(f"REASSIGN OWNED BY {low} TO postgres")
+    assert done.done

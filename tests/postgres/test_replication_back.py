@@ -193,6 +193,25 @@ async def test_each_write_of_a_fleet_is_once_on_the_live_side_there_and_back(pai
     await target.lower()
 
 
+async def test_a_cutover_that_is_undone_goes_on_following_as_before(pair: Pair) -> None:
+    there, behind = ahead(pair), back(pair)
+    await follow(there)
+    fence = Fence()
+    before = await fence.read_before(pair.source.db, APP)
+    await fence.raise_(pair.source.db, APP, PREFIX, deadline_s=10, say=quiet)
+    await drained(there)
+    await disable(there, APP)
+    await prepare_back(there, behind, APP, deadline_s=10, say=quiet)
+    undone = await dismantle(behind, APP)
+    assert undone.done
+    assert len(undone.removed) == 3
+    await enable(there, APP)
+    await fence.lower(pair.source.db, APP, before)
+    write(pair.source, 1)
+    await drained(there)
+    await same(pair)
+
+
 async def test_the_way_back_is_not_made_while_the_way_ahead_applies(pair: Pair) -> None:
     await follow(ahead(pair))
     with pytest.raises(ReplicationFailed, match="disable it first"):

@@ -26,8 +26,9 @@ async def prepare_back(ahead: Link, back: Link, app: str, *, deadline_s: float, 
     """Make the whole way back, not enabled: from now on the new side keeps every change for the old one.
 
     ``enable(back)`` may follow at any time, also when the new side has got another name meanwhile and ``redirect``
-    was told; the fence's locks on the old side must be released for it to apply, its settings need not. Raises
-    ReplicationFailed while the forward subscription applies, and when the slot cannot be made in ``deadline_s``.
+    was told; the fence's locks on the old side must be released for it to apply, its settings need not. Who undoes
+    the cutover dismantles it, then enables the way ahead again: a slot back that stays would keep what comes from
+    there. Raises ReplicationFailed while the way ahead applies, and when the slot cannot be made in ``deadline_s``.
     """
     applying = await find_subscription(ahead, app)
     if applying is not None and (applying.enabled or applying.worker is not None):

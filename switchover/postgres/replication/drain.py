@@ -148,13 +148,14 @@ def _reason(link: Link, before: Lag, now: Lag, position: int) -> str:
     sender, slot, subscription = now.publisher.sender, now.publisher.slot, now.subscriber.subscription
     if sender is None or subscription is None or subscription.worker is None or slot is None:
         return "; ".join(each.evidence for each in troubles(now)) or "the two are not connected"
-    if sender.sent is None or sender.sent < position:
-        left = size(position - sender.sent) if sender.sent is not None else "everything"
+    if sender.sent is not None and sender.sent < position:
+        left = size(position - sender.sent)
         first = before.publisher.sender
         still = first is not None and (first.pid, first.sent) == (sender.pid, sender.sent)
         how = "has not moved since the drain began" if still else "is behind"
         return f"walsender pid {sender.pid} on {link.publisher.where} {how}: {left} not sent"
     if slot.confirmed is None or slot.confirmed < position:
         left = size(position - (slot.confirmed or 0))
-        return f"everything was sent, but pid {subscription.worker} on {link.subscriber.where} has not flushed {left}"
+        sent = "everything was sent" if sender.sent is not None else "we may not see what was sent"
+        return f"{sent}, but pid {subscription.worker} on {link.subscriber.where} has not flushed {left}"
     return "everything was flushed, but the marker row is not there"
