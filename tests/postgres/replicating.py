@@ -7,8 +7,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-import psycopg
-
 from switchover.postgres.connect import Database
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.drain import Drained, drain
@@ -112,7 +110,3 @@ def remove_all(pair: Pair) -> None:
                 assert done.left == ()
 
     asyncio.run(remove())
-
-
-def run_on(session: psycopg.Connection[tuple[object, ...]], statement: str) -> None:
-    session.execute(statement.encode())
