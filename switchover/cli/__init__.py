@@ -9,7 +9,7 @@ from pathlib import Path
 
 from switchover import __version__
 
-STEPS = ("readiness", "rehearsal", "lower-ttl", "window", "cutover", "verify", "finish")
+STEPS = ("readiness", "rehearsal", "lower-ttl", "replicate", "window", "cutover", "verify", "finish")
 
 EXITS = """exit codes:
   0  done, or yes            3  not yet: waits for time or a person

@@ -71,6 +71,17 @@ def step_of(progress: Progress, name: StepName) -> StepState:
     return next(state for state in progress.steps if state.name is name)
 
 
+def replicates(progress: Progress) -> bool:
+    """Whether the plan moves the database by a live copy."""
+    return any(state.name is StepName.REPLICATE for state in progress.steps)
+
+
+def has_live_copy(progress: Progress) -> bool:
+    """Whether something of a live copy may be on the servers."""
+    state = next((each for each in progress.steps if each.name is StepName.REPLICATE), None)
+    return state is not None and not state.put_back and any(touched(action) for action in state.actions)
+
+
 def may_run(progress: Progress, step: StepName) -> str:
     """Why the step may not run now; empty when it may."""
     if progress.finished:
@@ -79,6 +90,8 @@ def may_run(progress: Progress, step: StepName) -> str:
     if step in done:
         return f"{STEP[step].title} is done"
     for name in STEP[step].needs:
+        if name is StepName.REPLICATE and not replicates(progress):
+            continue
         state = step_of(progress, name)
         if name not in done:
             return f"{STEP[name].title} is {state.status}" + (f": {state.why}" if state.why else "")
@@ -91,9 +104,13 @@ def way_back(progress: Progress) -> WayBack:
     if progress.finished:
         return WayBack("closed", "no: finished; a return would be a new switchover the other way")
     if progress.passed is Passed.NOT:
-        if any(touched(action) for action in cutover.actions):
+        if not progress.rolled_back and any(touched(action) for action in cutover.actions):
             return WayBack("undo", "yes: undo puts everything back, nothing is lost")
+        if has_live_copy(progress):
+            return WayBack("undo", "users are on the old host; going back gives the live copy up")
         return WayBack("nothing", "nothing to go back from: users are on the old host")
+    if replicates(progress):
+        return WayBack("rollback", "yes, with every row, as long as the old host is kept current")
     if progress.passed is Passed.MAYBE:
         return WayBack("rollback", "yes, if no row was written on the target; otherwise those rows stay behind")
     return WayBack("rollback", "yes, but rows written on the target stay behind; they are counted and kept first")
@@ -101,6 +118,9 @@ def way_back(progress: Progress) -> WayBack:
 
 LOW, HIGH = 0.8, 1.5
 """A busy night is slower than a rehearsal more often than it is faster."""
+
+LIVE_S = 2.0
+"""A cutover to a live copy: fence, drain, sequences, the way back, and the exchange of names."""
 
 _PHASES = {
     "dump-final": ("dump",),
@@ -114,11 +134,13 @@ def forecast(progress: Progress, size: float = 0.0) -> Forecast | None:
     """The cutover's length from the rehearsal; None before it. ``size`` is the source's in bytes, where it is known.
 
     The range is four fifths to one and a half of what was measured, scaled by how the source has grown since, plus
-    5 s for locks and DNS.
+    5 s for locks and DNS. With a live copy nothing is left to copy, whatever the size.
     """
     phases = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
     if not isinstance(phases, dict):
         return None
+    if replicates(progress):
+        return Forecast(LIVE_S, LIVE_S + 5, LIVE_S / 2, LIVE_S * 5)
     copy_s = sum(_number(value) for value in phases.values()) * growth(progress, size)
     return Forecast(copy_s, copy_s + 5, copy_s * LOW, copy_s * HIGH + 5)
 
@@ -197,18 +219,29 @@ def next_key(spec: Spec, progress: Progress, now: datetime) -> NextKey:
     if blocked:
         return NextKey("blocked", blocked, step, "none")
     if step is StepName.CUTOVER:
-        expected = forecast(progress)
-        about = f" for about {duration(expected.total_s)}" if expected else ""
-        says = f"users lose service{about}; until the target opens, any failure puts everything back"
-        return NextKey("start the cutover", says, step, "type")
+        return NextKey("start the cutover", _cutover_says(spec, progress), step, "type")
     says = {
         StepName.READINESS: "looks at the target and the checklist; changes nothing",
         StepName.REHEARSAL: "copies the source into a scratch database and compares; users notice nothing",
         StepName.LOWER_TTL: "lowers the TTL in DNS; the address stays; it can be raised again",
+        StepName.REPLICATE: "copies the source while users work on, and keeps the copy current; it can be given up",
         StepName.WINDOW: "checks that everything fits the window and writes notice and calendar file",
         StepName.VERIFY: "watches health for the soak time; changes nothing",
         StepName.FINISH: "raises the TTL and drops scratch objects; after it there is no rollback",
     }[step]
+    if step is StepName.FINISH and replicates(progress):
+        says = "the way back closes: the old host is no longer kept current; raises the TTL and tidies up"
     confirm: Literal["none", "yes"] = "yes" if step in (StepName.LOWER_TTL, StepName.FINISH) else "none"
     verb = "try again" if state.status in (StepStatus.FAILED, StepStatus.UNKNOWN) else "start"
     return NextKey(f"{verb} {state.title.lower()}", says, step, confirm)
+
+
+def _cutover_says(spec: Spec, progress: Progress) -> str:
+    """What the cutover does to users."""
+    if replicates(progress):
+        most = duration(spec.replicate.budget)
+        says = f"writes pause for about {duration(LIVE_S)}, {most} at most"
+        return f"{says}: then it undoes itself and can be tried again"
+    expected = forecast(progress)
+    about = f" for about {duration(expected.total_s)}" if expected else ""
+    return f"users lose service{about}; until the target opens, any failure puts everything back"

@@ -113,8 +113,8 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
     """The selected step: purpose, why it stands so, gates, actions, progress."""
     if view.progress is None:
         return Text(plain(view.trouble), "red")
-    state = next(each for each in view.progress.steps if each.name is shown.step)
-    info = STEP[shown.step]
+    state = next((each for each in view.progress.steps if each.name is shown.step), view.progress.steps[0])
+    info = STEP[state.name]
     lines = [
         Text.assemble((info.title, "bold"), "  ", mark(state.status, ascii_only=ascii_only), f" {state.status}"),
         Text(info.purpose, "italic"),

@@ -60,7 +60,11 @@ class World:
     lab: Lab
     copy: str | None = "dump"
     """How the plans that are written from now on copy; None leaves it open."""
-    _prepared: dict[str | None, float] = field(default_factory=dict)
+    method: str = "dump"
+    """The method of the plans that are written from now on."""
+    replicate: str = ""
+    """More lines of their table [replicate]."""
+    _prepared: dict[str, float] = field(default_factory=dict)
 
     @property
     def plan(self) -> Path:
@@ -86,6 +90,7 @@ class World:
         for which in ("old", "new"):
             for name in self.databases(which):
                 if name.startswith("switchover_") or name == "shop":
+                    self._unlink(which, name)
                     self._maintain(which, f'DROP DATABASE "{name}" WITH (FORCE)')
             self._maintain(which, "CREATE DATABASE shop TEMPLATE seed OWNER shop")
         for setting in old_settings:
@@ -100,20 +105,24 @@ class World:
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
         """As ``reset``, with every step before the cutover done and the window open."""
-        kept = self.lab.folder / f"prepared-{self.copy}"
+        kind = f"{self.copy}-{self.method}"
+        kept = self.lab.folder / f"prepared-{kind}"
         self.reset(old_settings=old_settings)
-        if not kept.exists() or time.monotonic() - self._prepared[self.copy] > FRESH_FOR_S:
-            self.through("window")
+        if not kept.exists() or time.monotonic() - self._prepared[kind] > FRESH_FOR_S:
+            self.through("lower-ttl" if self.method == "replicate" else "window")
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir()
             shutil.copy2(self.plan, kept / "plan")
             shutil.copytree(self._folder(), kept / "folder")
-            self._prepared[self.copy] = time.monotonic()
-            self._await_window()
-            return
-        shutil.copy2(kept / "plan", self.plan)
-        shutil.copytree(kept / "folder", self._folder())
-        self.point(texts.OLD, 1)
+            self._prepared[kind] = time.monotonic()
+        else:
+            shutil.copy2(kept / "plan", self.plan)
+            shutil.copytree(kept / "folder", self._folder())
+            self.point(texts.OLD, 1)
+        if self.method == "replicate":  # what was copied for another plan is gone with its databases
+            ended = self.through("window")
+            assert ended.code == 0, ended.err
+        self._await_window()
 
     def _await_window(self) -> None:
         """Wait until the window is open and caches are safe, so that one run goes all the way."""
@@ -227,10 +236,30 @@ class World:
         answer: dict[str, Any] = json.loads(self.command("status", "--json").out)
         return answer
 
+    def _unlink(self, which: str, name: str) -> None:
+        """End what holds a database: links that a test has left."""
+        closed = f"SELECT NOT datallowconn FROM pg_database WHERE datname = '{name}'"
+        if self.sql(which, closed, "postgres") == [(True,)]:
+            self._maintain(which, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        subscriptions = "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = "
+        for (each,) in self.sql(which, f"{subscriptions}'{name}'", name):
+            for change in ("DISABLE", "SET (slot_name = NONE)"):
+                self.sql(which, f"ALTER SUBSCRIPTION {each} {change}", name)
+            self.sql(which, f"DROP SUBSCRIPTION {each}", name)
+        slots = f"FROM pg_replication_slots WHERE database = '{name}'"
+        deadline = time.monotonic() + 20
+        while self.sql(which, f"SELECT pg_terminate_backend(active_pid) {slots} AND active", "postgres"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.sql(which, f"SELECT pg_drop_replication_slot(slot_name) {slots}", "postgres")
+
     def _write_plan(self) -> None:
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
         if self.copy is not None:
             text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
+        if self.method == "replicate":
+            table = texts.replicate(self.lab.ports, self.lab.servers_passwords) + self.replicate
+            text = text.replace('method = "dump"', 'method = "replicate"').replace("[dns]", f"{table}\n[dns]", 1)
         for old, new in (
             (r"names       = .*", 'names       = ["shop.test"]'),
             (r"lead        = .*", 'lead        = "1s"'),

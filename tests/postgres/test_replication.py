@@ -85,7 +85,7 @@ async def test_a_copy_under_the_slots_snapshot_and_what_follows_are_equal_under_
     await create_copy(pair.target.db, name, pair.plan_id, APP)
     copy = pair.target.db.named(name)
     link = ahead(pair, copy)
-    await make_ready(link, APP)
+    await make_ready(copy, APP)
     tools = Tools(2, str(pair.target.cluster.bin), APP, Children())
     with writing(pair.source, *WRITES) as written:
         published = await publish(link, APP)

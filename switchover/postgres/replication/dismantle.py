@@ -13,8 +13,8 @@ from switchover.postgres.guard import drop_fact
 from switchover.postgres.replication.identity import restore_identities
 from switchover.postgres.replication.link import PREFIX
 from switchover.postgres.replication.marker import drop_marker_table
-from switchover.postgres.replication.slot import drop_slot
-from switchover.postgres.replication.subscription import unsubscribe
+from switchover.postgres.replication.slot import drop_slot, read_slot
+from switchover.postgres.replication.subscription import read_subscription, unsubscribe
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
@@ -40,6 +40,23 @@ class Dismantled:
     @property
     def done(self) -> bool:
         return not self.left
+
+
+async def remains(link: Link, app: str) -> tuple[str, ...]:
+    """What there still is of a link on either side, except what serves every link of a database."""
+    found = []
+    with told(link.subscriber):
+        async with await connect(link.subscriber, app) as session:
+            if await read_subscription(session, link.name) is not None:
+                found.append(f"subscription {link.name} on {link.subscriber.where}")
+    with told(link.publisher):
+        async with await connect(link.publisher, app) as session:
+            if await read_slot(session, link.name) is not None:
+                found.append(f"slot {link.name} on {link.publisher.where}")
+            there = await session.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (link.name,))
+            if await there.fetchone() is not None:
+                found.append(f"publication {link.name} on {link.publisher.where}")
+    return tuple(found)
 
 
 async def dismantle(link: Link, app: str) -> Dismantled:

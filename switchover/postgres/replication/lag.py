@@ -15,6 +15,7 @@ from switchover.postgres.together import both
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from switchover.postgres.connect import Database
     from switchover.postgres.replication.link import Link
 
 KEPT = 2000
@@ -124,15 +125,22 @@ async def look(link: Link, app: str) -> Lag:
     return Lag(*await both(there(), here()))
 
 
+async def large_objects(db: Database, app: str) -> LargeObjects:
+    """The large objects of one database."""
+    with told(db):
+        async with await connect(db, app) as session:
+            return LargeObjects(*await _row(session, _OBJECTS))
+
+
 async def look_at_publisher(session: AsyncConnection, link: Link) -> PublisherSide:
     """What the publisher knows, by a session there is."""
     slot = await read_slot(session, link.name)
     sender = await (await session.execute(_SENDER, (link.name,))).fetchone()
     published = await read_published(session, link.name)
-    objects = await _row(session, _OBJECTS)
+    objects = LargeObjects(*await _row(session, _OBJECTS))
     # Last, so that the subscriber is never said to be less far behind than it is.
     position = await read_position(session)
-    return PublisherSide(position, slot, Sender(*sender) if sender else None, published, LargeObjects(*objects))
+    return PublisherSide(position, slot, Sender(*sender) if sender else None, published, objects)
 
 
 async def read_position(session: AsyncConnection) -> int:

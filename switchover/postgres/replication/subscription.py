@@ -23,6 +23,7 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
+    from switchover.postgres.connect import Database
     from switchover.postgres.replication.link import Link
 
 STOP_PATIENCE_S = 30.0
@@ -77,10 +78,10 @@ async def find_subscription(link: Link, app: str) -> Subscription | None:
             return await read_subscription(session, link.name)
 
 
-async def make_ready(link: Link, app: str) -> None:
+async def make_ready(db: Database, app: str) -> None:
     """Make an empty subscriber fit to be copied into: a dump brings the publication, which lists our marker table."""
-    with told(link.subscriber):
-        async with await connect(link.subscriber, app) as session:
+    with told(db):
+        async with await connect(db, app) as session:
             await make_marker_table(session)
 
 

@@ -17,7 +17,7 @@ from textual.widgets.option_list import Option
 from switchover.plan.decide import next_key, way_back
 from switchover.plan.file import append
 from switchover.plan.journal import Draft, What
-from switchover.plan.outline import STEPS, StepName
+from switchover.plan.outline import StepInfo, StepName, steps_of
 from switchover.plan.progress import Passed, StepStatus
 from switchover.tui import draw
 from switchover.tui.screens.ask import Answer, Ask, Attest
@@ -63,10 +63,29 @@ class PlanScreen(Screen[None]):
         self._step = (self.view.progress.next if self.view.progress else None) or StepName.READINESS
         self._shown: dict[str, object] = {}
 
+    @property
+    def steps(self) -> tuple[StepInfo, ...]:
+        """The steps of the plan's method; those of a dump while the plan cannot be read."""
+        return steps_of(self.view.spec.database.method if self.view.spec is not None else "dump")
+
+    def _options(self) -> list[Option]:
+        return [Option(info.title, id=info.name) for info in self.steps]
+
+    def _keep_rail(self, rail: OptionList) -> None:
+        """Another method has other steps."""
+        if [option.id for option in rail.options] == [info.name for info in self.steps]:
+            return
+        rail.clear_options()
+        rail.add_options(self._options())
+        if self._step not in {info.name for info in self.steps}:
+            self._step = StepName.READINESS
+        rail.highlighted = rail.get_option_index(self._step)
+        self._shown.clear()
+
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         with Horizontal(id="body"):
-            yield OptionList(*(Option(info.title, id=info.name) for info in STEPS), id="rail", markup=False)
+            yield OptionList(*self._options(), id="rail", markup=False)
             with Vertical(id="right"):
                 with VerticalScroll(id="scroll", can_focus=False):
                     yield Static(id="detail", markup=False)
@@ -77,7 +96,7 @@ class PlanScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#log").can_focus = False
         rail = self.query_one(OptionList)
-        rail.highlighted = [info.name for info in STEPS].index(self._step)
+        rail.highlighted = rail.get_option_index(self._step)
         rail.focus()
         self.set_interval(LOOK_EVERY_S, self._look)
         self.redraw()
@@ -107,7 +126,8 @@ class PlanScreen(Screen[None]):
         """The selection goes along when the step it was on is done."""
         step = self.view.progress.next if self.view.progress else None
         if step is not None and self.query("#rail"):
-            self.query_one(OptionList).highlighted = [info.name for info in STEPS].index(step)
+            rail = self.query_one(OptionList)
+            rail.highlighted = rail.get_option_index(step)
 
     def redraw(self) -> None:
         """Draw everything anew from the view; a screen that is being taken down is left alone."""
@@ -121,6 +141,7 @@ class PlanScreen(Screen[None]):
         self._show("detail", draw.detail(self.view, shown, now, ascii_only=ascii_only))
         rail = self.query_one(OptionList)
         if self.view.progress is not None:
+            self._keep_rail(rail)
             width = (32 if self.size.width >= WIDE else 24) - 2
             for state in self.view.progress.steps:
                 row = draw.rail_row(state, width=width, ascii_only=ascii_only)
@@ -206,7 +227,7 @@ class PlanScreen(Screen[None]):
         if key.confirm == "none" or await self._confirmed(
             key.label, key.consequence, spec.name if key.confirm == "type" else ""
         ):
-            self._run("run", "--through", key.step or "", *(["--yes"] if key.confirm == "type" else []))
+            self._run("run", "--through", key.step or "", *(["--yes"] if key.confirm != "none" else []))
 
     @work
     async def action_back(self) -> None:
