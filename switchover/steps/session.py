@@ -185,7 +185,13 @@ async def _in_order(context: Context, runner: Runner, through: StepName | None) 
 
 async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
     epoch = _take_over(context, runner, StepName.ROLLBACK)
-    await _settle(context)
+    try:
+        await _settle(context)
+    except Unreachable:
+        # What the other server has must go all the same: a slot that nobody reads fills its disk.
+        if not _only_live_copy(runner.progress()):
+            raise
+        return await _give_up(context, runner)
     async with _guard(context, runner, epoch):
         progress = runner.progress()
         begun = progress.rollback is not None and progress.rollback.status not in (
@@ -200,16 +206,27 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
                 if outcome is not Outcome.NO:
                     return outcome, step_of(runner.progress(), name).why
         if runner.progress().passed is Passed.NOT and has_live_copy(runner.progress()):
-            step = replicate.build(context, give_up=True)
-            outcome = await runner.undo(step, f"{who_am_i()} gave the live copy up", asked=True)
+            outcome, why = await _give_up(context, runner)
             await _record(context, runner, epoch)
-            return outcome, step_of(runner.progress(), StepName.REPLICATE).why
+            return outcome, why
         if runner.progress().passed is Passed.NOT:
             return Outcome.DONE, "nothing to go back from: users are on the old host"
         outcome = await runner.run(build(StepName.ROLLBACK, context, runner))
         await _record(context, runner, epoch)
         rollback = runner.progress().rollback
         return outcome, rollback.why if rollback else ""
+
+
+async def _give_up(context: Context, runner: Runner) -> tuple[Outcome, str]:
+    """Remove the live copy and all that belongs to it."""
+    step = replicate.build(context, give_up=True)
+    outcome = await runner.undo(step, f"{who_am_i()} gave the live copy up", asked=True)
+    return outcome, step_of(runner.progress(), StepName.REPLICATE).why
+
+
+def _only_live_copy(progress: Progress) -> bool:
+    """Whether a live copy is all that going back would take away: users are on the old host."""
+    return progress.passed is Passed.NOT and not _undoable(progress) and has_live_copy(progress)
 
 
 def _undoable(progress: Progress) -> list[StepName]:

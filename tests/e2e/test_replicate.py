@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -111,3 +113,198 @@ def test_there_and_back_twice_every_row_is_on_both_sides(live: World) -> None:
     assert ended.code == 0, ended.err
     assert left(live, "old") == left(live, "new") == []
     assert not [name for name in live.databases("new") if name.startswith("switchover_")]
+
+
+def assert_as(expected: State, found: State) -> None:
+    assert expected.rows == found.rows
+    assert expected.settings == found.settings
+    assert expected.databases == found.databases
+    assert expected.dns == found.dns
+    assert found.finished
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "after:kill:replicate/publish/intent",
+        "before:kill:replicate/make-slot/done",
+        "before:kill:replicate/stream-live/done",
+        "before:kill:replicate/compare-live/done",
+        "before:kill:replicate/subscribe/done",
+        "before:kill:replicate/follow/done",
+        "before:kill:replicate//complete",
+    ],
+)
+def test_killed_while_it_is_made_and_run_again_it_ends_the_same(live: World, undisturbed: State, fault: str) -> None:
+    live.reset()
+    assert live.killed("replicate", fault)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert_as(undisturbed, live.state())
+    assert left(live, "old") == left(live, "new") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "after:kill:cutover/fence-source/intent",
+        "before:kill:cutover/drain/done",
+        "before:kill:cutover/sequences/done",
+        "before:kill:cutover/prepare-back/done",
+        "before:kill:cutover/open-target/done",
+        "before:kill:cutover/set-address shop.test/done",
+        "after:kill:cutover/follow-back/intent",
+        "before:kill:cutover/follow-back/done",
+        "before:kill:finish/end-links/done",
+    ],
+)
+def test_killed_from_the_cutover_on_and_run_again_it_ends_the_same(
+    live: World, undisturbed: State, fault: str
+) -> None:
+    live.prepare()
+    assert live.killed("finish", fault)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert_as(undisturbed, live.state())
+    assert left(live, "old") == left(live, "new") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "before:kill:cutover/fence-source/done",
+        "before:kill:cutover/drain/done",
+        "before:kill:cutover/prepare-back/done",
+        "after:kill:cutover/open-target/intent",
+    ],
+)
+def test_killed_and_undone_the_old_host_is_as_before_and_the_copy_follows(live: World, fault: str) -> None:
+    live.prepare(old_settings=NON_DEFAULT)
+    before = live.state()
+    assert live.killed("cutover", fault)
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    after = live.state()
+    assert (after.settings, after.rows["old"], after.dns) == (before.settings, before.rows["old"], before.dns)
+    write(live, "old", 1)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    state = live.state()
+    assert state.rows["old"] == state.rows["new"]
+    assert left(live, "old") == left(live, "new") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "before:kill:rollback/fence-target/done",
+        "before:kill:rollback/prepare-ahead/done",
+        "before:kill:rollback/names-back/done",
+        "before:kill:rollback/open-source/done",
+        "before:kill:rollback/follow-ahead/done",
+    ],
+)
+def test_killed_on_the_way_back_and_run_again_every_row_comes_along(live: World, fault: str) -> None:
+    live.prepare(old_settings=NON_DEFAULT)
+    before = live.state()
+    assert live.through("cutover").code == 0
+    write(live, "new", 500)
+    written = live.rows("new")
+    assert live.command("rollback", "--yes", fault=fault).code == -9
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    after = live.state()
+    assert after.rows["old"] == written
+    assert after.settings == before.settings
+    live.point(texts.OLD, 1)
+    write(live, "old", 600)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_when_the_budget_is_used_up_it_undoes_itself_and_is_tried_again(live: World) -> None:
+    live.replicate = 'budget = "5s"\ncompare = "1s"\n'
+    live.prepare(old_settings=NON_DEFAULT)
+    before = live.state()
+    stall = live.lab.folder / "stall.py"
+    pid = live.sql("old", "SELECT active_pid FROM pg_replication_slots WHERE active")[0][0]
+    stall.write_text(f"import os, signal; os.kill({pid}, signal.SIGSTOP)")
+    try:
+        ended = live.through("cutover", fault=f"before:{stall}:cutover/fence-source/done")
+    finally:
+        os.kill(int(str(pid)), signal.SIGCONT)
+    assert ended.code == 1
+    assert "not drained within" in ended.err
+    assert f"walsender pid {pid}" in ended.err
+    after = live.state()
+    assert (after.settings, after.rows["old"], after.dns) == (before.settings, before.rows["old"], before.dns)
+    assert live.progress().passed is Passed.NOT
+    write(live, "old", 1)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    first, second = pauses(live)
+    assert 3 < first["paused_s"] < 9
+    assert "not drained within" in first["undone"]
+    assert (second["attempt"], second["undone"]) == (2, "")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_change_of_the_schema_after_the_copy_is_refused_by_name(live: World) -> None:
+    live.prepare()
+    before = live.state()
+    live.sql("old", "SET ROLE shop; CREATE INDEX late ON visits (ms)")
+    ended = live.through("cutover")
+    assert ended.code == 1
+    assert "copy-differs" in ended.err
+    assert "public.late" in ended.err
+    live.sql("old", "DROP INDEX late; ALTER TABLE products ADD COLUMN colour text; CREATE TABLE newcomer (n int)")
+    ended = live.through("cutover")
+    assert ended.code == 1
+    assert "table public.newcomer is new" in ended.err
+    assert "table public.products is now" in ended.err
+    after = live.state()
+    assert (after.settings, after.dns) == (before.settings, before.dns)
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    assert live.sql("new", "SELECT count(*) FROM newcomer") == [(0,)]
+
+
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_a_live_copy_that_is_given_up_leaves_nothing_also_when_a_server_is_away(live: World, side: str) -> None:
+    live.prepare()
+    before = left(live, "old")
+    assert before != []
+    with live.away(side):
+        ended = live.command("rollback", "--yes")
+        assert ended.code == 4, ended.err
+        assert "still there" in ended.err
+        if side == "new":  # a slot that nobody reads would fill the disk
+            assert left(live, "old") == []
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert left(live, "old") == left(live, "new") == []
+    assert not [name for name in live.databases("new") if name.startswith("switchover_")]
+
+
+def test_it_goes_on_after_either_server_was_restarted(live: World) -> None:
+    live.prepare()
+    for side in ("old", "new"):
+        with live.away(side):
+            pass
+        write(live, "old", {"old": 1, "new": 1000}[side])
+    ended = live.through("verify")
+    assert ended.code == 0, ended.err
+    for side in ("old", "new"):
+        with live.away(side):
+            pass
+        write(live, "new", {"old": 2000, "new": 3000}[side])
+    written = live.rows("new")
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == written

@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ import dns.message
 import dns.query
 import dns.update
 
-from switchover.demo import texts
+from switchover.demo import clusters, texts
 from switchover.demo.lab import Lab
 from switchover.dns.keys import read_key
 from switchover.plan.file import load
@@ -210,6 +212,18 @@ class World:
         with self.lab.connect(which, dbname) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def away(self, which: str) -> Iterator[None]:
+        """A database server that is ended at once, as by a loss of power, and started again afterwards."""
+        lab = self.lab
+        cluster = lab.old if which == "old" else lab.new
+        lab.processes.stop(cluster.program)
+        try:
+            yield
+        finally:
+            clusters.serve(lab.processes, cluster, lab.env)
+            lab.processes.wait_until(cluster.program, lambda: clusters.answers(cluster, lab._admin))
 
     def records(self) -> list[tuple[str, str, int]]:
         """The A record as each authoritative address serves it."""
