@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from switchover.plan.outline import STEP, StepName
-from switchover.plan.progress import Passed, StepStatus, touched
+from switchover.plan.outline import OPEN_TARGET, STEP, StepName
+from switchover.plan.progress import ActionStatus, Passed, StepStatus, touched
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
@@ -194,6 +194,39 @@ def window_clock(spec: Spec, progress: Progress, now: datetime) -> WindowClock |
         says = f"closed {duration((now - window.closes).total_seconds())} ago"
     opened = window.opens <= now < window.closes
     return WindowClock(window.opens, window.closes, left, opened, turn_back, latest_go, says)
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The two clocks of the latest cutover, which are never one; seconds."""
+
+    paused_s: float
+    """How long writes have been paused."""
+    pausing: bool
+    """Whether they still are."""
+    undone: bool
+    """Whether writes went on where they were."""
+    reached_s: float | None
+    """From the pause's start until caches lead clients to the new host; None before that is known."""
+
+
+def clocks(spec: Spec, progress: Progress, now: datetime) -> Clocks | None:
+    """How long writes were paused, and how long until clients reach the new host; None before the fence."""
+    actions = {action.id: action for action in step_of(progress, StepName.CUTOVER).actions}
+    fence, opened = actions.get("fence-source"), actions.get(OPEN_TARGET)
+    if fence is None or fence.started is None:
+        return None
+    undone = fence.status is ActionStatus.UNDONE
+    is_open = opened is not None and opened.status in (ActionStatus.DONE, ActionStatus.ALREADY)
+    ended = fence.ended if undone else opened.ended if opened is not None and is_open else None
+    pointed = [each.ended for id, each in actions.items() if id.startswith("set-address ") and each.ended is not None]
+    led = max(pointed) if is_open and len(pointed) == len(spec.dns.names) else None
+    return Clocks(
+        ((ended or now) - fence.started).total_seconds(),
+        ended is None,
+        undone,
+        (led - fence.started).total_seconds() + spec.dns.low_ttl if led is not None else None,
+    )
 
 
 def low_ttl_fact(progress: Progress, key: str) -> datetime | None:

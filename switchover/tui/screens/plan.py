@@ -19,7 +19,8 @@ from switchover.plan.file import append
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import StepInfo, StepName, steps_of
 from switchover.plan.progress import Passed, StepStatus
-from switchover.tui import draw
+from switchover.tui import draw, lagging
+from switchover.tui.lagging import LagFeed
 from switchover.tui.screens.ask import Answer, Ask, Attest
 from switchover.tui.screens.propagation import PropagationScreen
 from switchover.tui.watch import MOST_LINES, Tail, View, last_words, look, stamp, start_runner
@@ -62,6 +63,7 @@ class PlanScreen(Screen[None]):
         self._previews: dict[StepName, tuple[PreviewAction, ...]] = {}
         self._step = (self.view.progress.next if self.view.progress else None) or StepName.READINESS
         self._shown: dict[str, object] = {}
+        self.lag: LagFeed | None = None
 
     @property
     def steps(self) -> tuple[StepInfo, ...]:
@@ -101,6 +103,29 @@ class PlanScreen(Screen[None]):
         self.set_interval(LOOK_EVERY_S, self._look)
         self.redraw()
         self._preview()
+        self._watch_copy()
+
+    async def on_unmount(self) -> None:
+        """What looks at the live copy does not outlive the screen."""
+        if self.lag is not None:
+            await self.lag.stop()
+
+    def _watch_copy(self) -> None:
+        """Have the live copy looked at for as long as there is one."""
+        if self.lag is None and lagging.is_watched(self.view):
+            self.lag = LagFeed(lagging.command(self.path))
+            self._follow_copy(self.lag)
+        elif self.lag is not None and not lagging.is_watched(self.view):
+            self._leave_copy(self.lag)
+            self.lag = None
+
+    @work(group="lag")
+    async def _follow_copy(self, feed: LagFeed) -> None:
+        await feed.run(self.redraw)
+
+    @work(group="leave")
+    async def _leave_copy(self, feed: LagFeed) -> None:
+        await feed.stop()
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
@@ -114,6 +139,7 @@ class PlanScreen(Screen[None]):
             before = self.view
             self.view = await asyncio.to_thread(look, self.path)
             self._stamp = now
+            self._watch_copy()
             if (
                 before.progress is not None
                 and self.view.progress is not None
@@ -137,7 +163,9 @@ class PlanScreen(Screen[None]):
         ascii_only = self.app.ascii_only
         self._show("head", draw.head(self.view, now, self.size.width))
         self._show("next", draw.next_line(self.view, now))
-        shown = draw.Shown(self._step, self._previews.get(self._step), self.tail.tick)
+        watched = self._step in (StepName.REPLICATE, StepName.CUTOVER, StepName.VERIFY)
+        live = lagging.lines(self.lag, ascii_only=ascii_only) if watched else []
+        shown = draw.Shown(self._step, self._previews.get(self._step), self.tail.tick, tuple(live))
         self._show("detail", draw.detail(self.view, shown, now, ascii_only=ascii_only))
         rail = self.query_one(OptionList)
         if self.view.progress is not None:
