@@ -60,7 +60,8 @@ def _point_of_no_return(report: Report, zone: ZoneInfo | None) -> str:
         text += f"; the target was opened at {_when(report.opened, zone)}"
     if report.first_write:
         table = escape(report.first_write.get("table", ""))
-        text += f", a user's write in {table} was first seen at {_when(report.first_write.get('seen'), zone)}"
+        where = f" in {table}" if table else ""
+        text += f", a user's write{where} was first seen at {_when(report.first_write.get('seen'), zone)}"
     return text + "."
 
 

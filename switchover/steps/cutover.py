@@ -24,7 +24,7 @@ from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
 from switchover.steps.rehearsal import chosen_way
 from switchover.steps.replicate import current_gate
-from switchover.steps.turning import Turn, follow_action, paused_actions, ready_action
+from switchover.steps.turning import Turn, follow_action, paused_actions, ready_action, views_action
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def _to_live_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
     turn = Turn(context)
     return (
         globals_action(context),
+        views_action(turn),
         ready_action(turn),
         *maintenance_action(context, on=True),
         *paused_actions(turn),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from switchover.steps.context import Context
 
 SHOWN = 8
-LITTLE = 1 << 20
+LITTLE = 4 << 20
 """Bytes behind that a drain takes at once."""
 
 
@@ -106,7 +106,7 @@ async def followed(context: Context, link: Link, before: Lag | None = None) -> F
     if not changed and (apart := await schemas_apart(link.publisher, link.subscriber, context.app)):
         says = "; ".join(plain(each, 200) for each in apart[:SHOWN])
         says += f"; and {len(apart) - SHOWN} more" if len(apart) > SHOWN else ""
-        fix = f"run the same statement in {link.subscriber.where} as well, or give the copy up and begin anew"
+        fix = f"run the same statement in {link.subscriber.where} as well, or give the live copy up and make it anew"
         why = "replication carries rows, and no change of the schema"
         found.append(Finding("copy-differs", "block", f"the schemas of both sides differ: {says}", fix, why))
     return Followed(link, lag, tuple(found))

@@ -14,7 +14,15 @@ from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fenced_before, lower
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import change_facts, written_since
-from switchover.steps.turning import Turn, follow_action, may_undo, names_back_action, paused_actions, ready_action
+from switchover.steps.turning import (
+    Turn,
+    follow_action,
+    may_undo,
+    names_back_action,
+    paused_actions,
+    ready_action,
+    views_action,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +62,7 @@ def _with_data(context: Context) -> Step:
         StepName.ROLLBACK,
         actions=(
             follow_action(Turn(context), gone_on=turn.over),
+            views_action(turn),
             ready_action(turn),
             *maintenance_action(context, on=True, step=StepName.ROLLBACK),
             *paused_actions(turn),

@@ -28,12 +28,13 @@ from switchover.postgres.replication.drain import drain
 from switchover.postgres.replication.lag import look
 from switchover.postgres.replication.slot import find_slot
 from switchover.postgres.replication.subscription import disable, enable, find_subscription, redirect
+from switchover.postgres.replication.views import populated_views, refresh_views
 from switchover.postgres.replication.written import rows_written
 from switchover.postgres.scratch import swap_back
 from switchover.postgres.sequences import set_sequences
 from switchover.postgres.table import read_tables
 from switchover.postgres.together import both
-from switchover.steps.copying import comparison_fact, in_words
+from switchover.steps.copying import DAY_S, comparison_fact, in_words
 from switchover.steps.fencing import fence_action
 from switchover.steps.links import LITTLE, followed, links, place_of
 from switchover.steps.replicate import lag_facts
@@ -113,6 +114,36 @@ def _within_budget(turn: Turn, action: Action) -> Action:
             raise ActionFailed(f"{says}; users go on as before, and it can be tried again") from None
 
     return replace(action, observe=observe, apply=apply, deadline_s=turn.budget_s + 30)
+
+
+def views_action(turn: Turn) -> Action:
+    """Replication does not carry what materialized views hold; here they are made anew while users work."""
+    context = turn.context
+    refreshed: Facts = {}
+
+    async def observe() -> Seen:
+        if await turn.over():
+            return Seen.done(over=True)
+        if refreshed:
+            return Seen.done(**refreshed)
+        now, _ = await turn.pair()
+        found = await populated_views(now.subscriber, context.app)
+        return Seen.todo(views=len(found)) if found else Seen.done(views=0)
+
+    async def apply(live: Live) -> Facts:
+        now, _ = await turn.pair()
+        refreshed.update(views=await refresh_views(now.subscriber, context.app, live.log))
+        return {}
+
+    return Action(
+        "refresh-views",
+        "make materialized views anew on the side that follows",
+        observe,
+        apply,
+        does=("REFRESH MATERIALIZED VIEW each that is populated, in the order of their making",),
+        deadline_s=DAY_S,
+        interruptible=True,
+    )
 
 
 def ready_action(turn: Turn) -> Action:

@@ -162,13 +162,15 @@ def _counted_action(context: Context, runner: Runner) -> Action:
         now = (await rows_written(context.target, context.app)).to_json()
         actions = step_of(context.progress(), StepName.CUTOVER).actions
         counted = next((each.result.get("counted") for each in actions if each.id == "prepare-back"), None)
-        then = counted if isinstance(counted, dict) else {}
-        written: dict[str, Json] = {key: int(str(now[key])) - int(str(then.get(key, 0))) for key in now}
+        looked.update(at=datetime.now(UTC).isoformat(timespec="seconds"))
+        if not isinstance(counted, dict):  # a run that was killed took the count with it
+            return {}
+        written: dict[str, Json] = {key: int(str(now[key])) - int(str(counted[key])) for key in now}
         wrote = any(value != 0 for value in written.values())
         if wrote and context.progress().passed is not Passed.YES:
             runner.journal.append(Draft(StepName.VERIFY, "", What.EVIDENCE, {"kind": FIRST_WRITE}))
         changes: list[Json] = [{"table": "all tables, by the server's counters", **written}] if wrote else []
-        looked.update(changes=changes, at=datetime.now(UTC).isoformat(timespec="seconds"))
+        looked.update(changes=changes)
         return {}
 
     return Action(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from switchover.demo import texts
+from switchover.demo.account import account
 from switchover.plan.decide import step_of, way_back
 from switchover.plan.outline import StepName
 from switchover.plan.progress import Passed
@@ -308,3 +310,133 @@ def test_it_goes_on_after_either_server_was_restarted(live: World) -> None:
     ended = live.command("rollback", "--yes")
     assert ended.code == 0, ended.err
     assert live.rows("old") == written
+
+
+def test_users_who_order_all_the_time_lose_nothing_there_and_back(live: World) -> None:
+    live.prepare()
+    for name in ("acknowledged.log", "refused.log"):
+        (live.lab.folder / name).unlink(missing_ok=True)
+    live.lab.start_client()
+    try:
+        time.sleep(1)
+        ended = live.through("verify")
+        assert ended.code == 0, ended.err
+        time.sleep(2)
+        there = account(live.lab, "new")
+        ended = live.command("rollback", "--yes")
+        assert ended.code == 0, ended.err
+        time.sleep(3)
+    finally:
+        live.lab.stop_client()
+    assert there.by_new > 0
+    found = account(live.lab, "old")
+    assert found.holds, found.says()
+    assert found.by_new > 0
+
+
+def test_what_the_copy_lacks_is_found_before_it_follows(live: World) -> None:
+    live.reset()
+    spoil = live.lab.folder / "spoil.py"
+    statement = "UPDATE products SET price = price + 0.01 WHERE sku = 'SKU-7'"
+    assert live.through("lower-ttl").code == 0
+    copy = f"service=shop_new dbname=switchover_copy_{live.progress().plan_id[:12]}"
+    spoil.write_text(f"import psycopg\nwith psycopg.connect('{copy}') as c: c.execute(\"{statement}\")\n")
+    ended = live.through("replicate", fault=f"after:{spoil}:replicate/stream-live/done")
+    assert ended.code == 1
+    assert "public.products" in ended.err
+    assert left(live, "old") == left(live, "new") == []
+    assert not [name for name in live.databases("new") if name.startswith("switchover_")]
+    ended = live.through("replicate")
+    assert ended.code == 0, ended.err
+    shown = json.loads(live.command("lag", "--json").out)
+    assert (shown["slot"], shown["apply_errors"]) == ("reserved", 0)
+    assert shown["worker"] is not None
+
+
+def test_a_row_in_the_way_is_said_and_it_goes_on_once_it_is_gone(live: World) -> None:
+    live.prepare()
+    copy = f"switchover_copy_{live.progress().plan_id[:12]}"
+    live.sql("new", "INSERT INTO products VALUES ('SKU-X', 'written into the copy', 1, 1)", copy)
+    live.sql("old", "SET ROLE shop; INSERT INTO products VALUES ('SKU-X', 'from the source', 2, 2)")
+    deadline = time.monotonic() + 30
+    while "apply-fails" not in (said := live.command("lag")).out:
+        assert time.monotonic() < deadline, said.out
+        time.sleep(0.5)
+    assert said.code == 1
+    assert "remove the row that is in the way" in said.out
+    assert "apply-fails" in live.command("check").out
+    ended = live.through("cutover")
+    assert ended.code == 1
+    assert "apply-fails" in ended.err
+    live.sql("new", "DELETE FROM products WHERE sku = 'SKU-X'", copy)
+    while live.command("lag").code != 0:
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.5)
+    ended = live.through("cutover")
+    assert ended.code == 0, ended.err
+    assert live.sql("new", "SELECT title FROM products WHERE sku = 'SKU-X'") == [("from the source",)]
+
+
+def test_a_slot_that_waits_too_long_names_who_holds_it_up_and_leaves_nothing(live: World) -> None:
+    live.replicate = 'patience = "3s"\n'
+    live.reset()
+    assert live.through("lower-ttl").code == 0
+    with live.lab.connect("old") as busy:
+        busy.autocommit = False
+        busy.execute("UPDATE products SET stock = stock WHERE sku = 'SKU-1'")
+        ended = live.through("replicate")
+        assert ended.code == 1
+        assert "no slot within 3 s, held up by pid" in ended.err
+        assert "UPDATE products" in ended.err
+        busy.rollback()
+    assert left(live, "old") == []
+
+
+def test_servers_that_cannot_reach_one_another_are_said_before_anything_begins(live: World) -> None:
+    live.reset()
+    text = live.plan.read_text()
+    way = f'source = "host=127.0.0.1 port={live.lab.ports.old}'
+    assert way in text
+    live.plan.write_text(text.replace(way, 'source = "host=127.0.0.1 port=1'))
+    said = live.command("check")
+    assert said.code == 1
+    assert "target-unreached" in said.out
+    assert live.through("rehearsal").code == 1
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_the_way_back_is_closed_only_by_who_asks_for_it(live: World) -> None:
+    live.prepare()
+    ended = live.command("run", "--yes")
+    assert ended.code == 3, ended.err
+    assert "the way back closes" in ended.err
+    assert live.progress().hold is not None
+    assert left(live, "new") != []
+    assert "`switchover lag`" in live.command("status").out
+    ended = live.command("run", "--through", "finish", "--yes")
+    assert ended.code == 0, ended.err
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_the_method_is_not_changed_over_a_live_copy(live: World) -> None:
+    live.prepare()
+    text = live.plan.read_text()
+    table = text[text.index("[replicate]") : text.index("[dns]")]
+    live.plan.write_text(text.replace(table, "").replace('method = "replicate"', 'method = "dump"'))
+    ended = live.through("cutover")
+    assert ended.code == 1
+    assert "there is still a live copy" in ended.err
+    text = live.plan.read_text().replace('method = "dump"', 'method = "replicate"')
+    live.plan.write_text(text.replace("[dns]", f"{table}[dns]", 1))
+    assert live.command("rollback", "--yes").code == 0
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_copy_by_way_of_files_follows_as_well(live: World) -> None:
+    live.copy = "dump"
+    live.prepare()
+    write(live, "old", 1)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    assert left(live, "old") == left(live, "new") == []

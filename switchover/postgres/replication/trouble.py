@@ -20,7 +20,7 @@ LOSSES = ("confl_update_missing", "confl_delete_missing", "confl_update_deleted"
 """Kinds of conflict that stop nothing: the change is left out, and only the log and these counters know of it
 (https://www.postgresql.org/docs/current/logical-replication-conflicts.html)."""
 
-_ANEW = "dismantle the link and begin the copy anew"
+_ANEW = "give the live copy up with `switchover rollback`, and make it anew"
 
 
 def troubles(
