@@ -258,8 +258,8 @@ class World:
         subscriptions = "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = "
         for (each,) in self.sql(which, f"{subscriptions}'{name}'", name):
             for change in ("DISABLE", "SET (slot_name = NONE)"):
-                self.sql(which, f"ALTER SUBSCRIPTION {each} {change}", name)
-            self.sql(which, f"DROP SUBSCRIPTION {each}", name)
+                self.sql(which, f"SET transaction_read_only = off; ALTER SUBSCRIPTION {each} {change}", name)
+            self.sql(which, f"SET transaction_read_only = off; DROP SUBSCRIPTION {each}", name)
         slots = f"FROM pg_replication_slots WHERE database = '{name}'"
         deadline = time.monotonic() + 20
         while self.sql(which, f"SELECT pg_terminate_backend(active_pid) {slots} AND active", "postgres"):
