@@ -13,9 +13,11 @@ from switchover.plan.outline import StepName
 from switchover.steps import turning
 from switchover.steps.caches import caches_action
 from switchover.steps.copying import Copying, compare_action, copy_actions
+from switchover.steps.current import current_gate
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fence_action, source_mark
 from switchover.steps.fitness import database_gates, journaled
+from switchover.steps.following import follow_action, views_action
 from switchover.steps.globals import globals_action
 from switchover.steps.lower_ttl import nothing_left_behind, permitted, still_low
 from switchover.steps.maintenance import maintenance_action
@@ -23,8 +25,7 @@ from switchover.steps.opening import may_undo, open_action, sequences_action
 from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
 from switchover.steps.rehearsal import chosen_way
-from switchover.steps.replicate import current_gate
-from switchover.steps.turning import Turn, follow_action, paused_actions, ready_action, views_action
+from switchover.steps.turning import Turn, paused_actions, ready_action
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:

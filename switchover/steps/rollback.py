@@ -12,17 +12,10 @@ from switchover.postgres.scratch import close_database, database_exists, swap_in
 from switchover.steps.cutover import SWITCH_DEADLINE_S
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fenced_before, lower
+from switchover.steps.following import follow_action, names_back_action, views_action
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import change_facts, written_since
-from switchover.steps.turning import (
-    Turn,
-    follow_action,
-    may_undo,
-    names_back_action,
-    paused_actions,
-    ready_action,
-    views_action,
-)
+from switchover.steps.turning import Turn, may_undo, paused_actions, ready_action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,42 +14,32 @@ from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Verdict
-from switchover.plan.decide import growth, step_of
-from switchover.plan.outline import StepName
-from switchover.postgres.compare import Verdict as Sameness
-from switchover.postgres.compare import compare
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
-from switchover.postgres.fence import Fence
-from switchover.postgres.fence_before import FenceBefore
 from switchover.postgres.replication.backwards import prepare_back
-from switchover.postgres.replication.dismantle import dismantle, remains
+from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.drain import drain
 from switchover.postgres.replication.lag import look
 from switchover.postgres.replication.slot import find_slot
-from switchover.postgres.replication.subscription import disable, enable, find_subscription, redirect
-from switchover.postgres.replication.views import populated_views, refresh_views
+from switchover.postgres.replication.subscription import disable, enable, find_subscription
 from switchover.postgres.replication.written import rows_written
-from switchover.postgres.scratch import swap_back
 from switchover.postgres.sequences import set_sequences
-from switchover.postgres.table import read_tables
 from switchover.postgres.together import both
-from switchover.steps.copying import DAY_S, comparison_fact, in_words
 from switchover.steps.fencing import fence_action
-from switchover.steps.links import LITTLE, followed, links, place_of
-from switchover.steps.replicate import lag_facts
-from switchover.words import count, duration, plain, size
+from switchover.steps.last_look import last_look_action
+from switchover.steps.links import LITTLE, links, place_of
+from switchover.words import duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
     from switchover.postgres.connect import Database
+    from switchover.postgres.fence import Fence
     from switchover.postgres.replication.link import Link
     from switchover.postgres.scratch import Place
-    from switchover.postgres.table import Table
     from switchover.steps.context import Context
     from switchover.steps.fencing import Side
 
@@ -95,7 +85,7 @@ class Turn:
 
 def paused_actions(turn: Turn) -> tuple[Action, ...]:
     """From the fence to the moment before the names are exchanged."""
-    paused = (_fence(turn), _drain(turn), _sequences(turn), _compare(turn), _prepare(turn))
+    paused = (_fence(turn), _drain(turn), _sequences(turn), last_look_action(turn), _prepare(turn))
     return tuple(_within_budget(turn, each) for each in paused)
 
 
@@ -114,36 +104,6 @@ def _within_budget(turn: Turn, action: Action) -> Action:
             raise ActionFailed(f"{says}; users go on as before, and it can be tried again") from None
 
     return replace(action, observe=observe, apply=apply, deadline_s=turn.budget_s + 30)
-
-
-def views_action(turn: Turn) -> Action:
-    """Replication does not carry what materialized views hold; here they are made anew while users work."""
-    context = turn.context
-    refreshed: Facts = {}
-
-    async def observe() -> Seen:
-        if await turn.over():
-            return Seen.done(over=True)
-        if refreshed:
-            return Seen.done(**refreshed)
-        now, _ = await turn.pair()
-        found = await populated_views(now.subscriber, context.app)
-        return Seen.todo(views=len(found)) if found else Seen.done(views=0)
-
-    async def apply(live: Live) -> Facts:
-        now, _ = await turn.pair()
-        refreshed.update(views=await refresh_views(now.subscriber, context.app, live.log))
-        return {}
-
-    return Action(
-        "refresh-views",
-        "make materialized views anew on the side that follows",
-        observe,
-        apply,
-        does=("REFRESH MATERIALIZED VIEW each that is populated, in the order of their making",),
-        deadline_s=DAY_S,
-        interruptible=True,
-    )
 
 
 def ready_action(turn: Turn) -> Action:
@@ -276,69 +236,6 @@ def _sequences(turn: Turn) -> Action:
     )
 
 
-def _compare(turn: Turn) -> Action:
-    """The schema, every sequence, and the rows of as many tables as there is time for, the smallest first."""
-    context = turn.context
-
-    async def observe() -> Seen:
-        done = context.pause.compared
-        return Seen.done(comparison=done) if done is not None and turn.fence.held else Seen.todo()
-
-    async def apply(live: Live) -> Facts:
-        started = time.monotonic()
-        now, _ = await turn.pair()
-        with told(now.publisher):
-            async with await connect(now.publisher, context.app) as session:
-                tables = await read_tables(session)
-        chosen = affordable(tables, _whole_s(context), context.spec.replicate.compare.total_seconds())
-        result = await compare(
-            now.publisher,
-            now.subscriber,
-            context.app,
-            on_progress=live.progress,
-            jobs=context.spec.database.jobs,
-            only=None if len(chosen) == len(tables) else chosen,
-        )
-        if result.verdict is not Sameness.SAME:
-            raise ActionFailed(f"the two sides are not the same: {in_words(result)}")
-        left = len(tables) - len(chosen)
-        context.pause.compared = {
-            **comparison_fact(result),
-            "left_out": f"the rows of {count(left, 'table')}" if left else "nothing",
-        }
-        return {"compare_s": round(time.monotonic() - started, 3)}
-
-    return Action(
-        "compare-final",
-        "compare schema, sequences, and the rows of as many tables as there is time for",
-        observe,
-        apply,
-        does=(f"for about {duration(context.spec.replicate.compare)} at most, by the rehearsal; the smallest first",),
-    )
-
-
-def affordable(tables: Sequence[Table], whole_s: float | None, seconds: float) -> tuple[str, ...]:
-    """The tables, smallest first, that can be compared in that time when all of them take ``whole_s``."""
-    if whole_s is None:
-        return ()
-    chosen: list[str] = []
-    room = sum(each.bytes for each in tables) * seconds / max(whole_s, 0.001)
-    for table in sorted(tables, key=lambda each: (each.bytes, each.name)):
-        room -= table.bytes
-        if room < 0:
-            break
-        chosen.append(table.name)
-    return tuple(chosen)
-
-
-def _whole_s(context: Context) -> float | None:
-    """How long comparing everything takes, by the rehearsal and what has grown since; None where nobody knows."""
-    progress = context.progress()
-    seconds = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
-    took = seconds.get("compare") if isinstance(seconds, dict) else None
-    return float(took) * growth(progress) if isinstance(took, (int, float)) else None
-
-
 def _prepare(turn: Turn) -> Action:
     """The first side will follow from exactly here; made while both are equal, so nothing needs to be copied."""
     context = turn.context
@@ -366,81 +263,6 @@ def _prepare(turn: Turn) -> Action:
             "ALTER SUBSCRIPTION … DISABLE; CREATE PUBLICATION and a slot on the other side",
             "CREATE SUBSCRIPTION … WITH (copy_data = false, enabled = false, origin = none)",
         ),
-    )
-
-
-def names_back_action(turn: Turn, before: Callable[[], Mapping[str, Json]]) -> Action:
-    """The database that users have written becomes the live copy again; the target's of before has its name."""
-    context = turn.context
-
-    async def observe() -> Seen:
-        if not await turn.over():
-            return Seen.todo()
-        found = await links(context)
-        now = (await Fence().read_before(found.there, context.app)).to_json()
-        return Seen.done(fence=now) if now == before().get("fence") else Seen.todo(fence=now)
-
-    async def apply(live: Live) -> Facts:
-        saved = before().get("fence")
-        if not isinstance(saved, dict):
-            raise ActionFailed("the journal holds no settings from before the fence; put them back by hand")
-        context.place = None
-        await swap_back(context.target, context.copy_name, context.aside_name, context.app)
-        await context.far_fence.release()
-        await Fence().lower((await links(context)).there, context.app, FenceBefore.from_json(saved))
-        return {}
-
-    return Action(
-        "names-back",
-        "the target's database of before has its name again; the one written becomes the live copy",
-        observe,
-        apply,
-        does=(f"rename the target's database to {context.copy_name}, and {context.aside_name} back",),
-        deadline_s=120,
-    )
-
-
-def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = None) -> Action:
-    """The first side follows: locks go, its settings stay; ``gone_on`` says that this is history already."""
-    context = turn.context
-    name = "ahead" if turn.home else "back"
-
-    async def observe() -> Seen:
-        context.place = None
-        if gone_on is not None and await gone_on():
-            return Seen.done(gone_on=True)
-        now, then = await turn.pair()
-        left = await remains(now, context.app)
-        there = await find_subscription(then, context.app)
-        if left or turn.fence.held or there is None or not there.enabled or there.worker is None:
-            return Seen.todo(left=list(left))
-        return Seen.done(lag=lag_facts(await followed(context, then)))
-
-    async def apply(live: Live) -> Facts:
-        now, then = await turn.pair()
-        await turn.fence.release()
-        done = await dismantle(now, context.app)
-        if done.left:
-            raise ActionFailed(f"still there: {'; '.join(done.left)}")
-        await redirect(then, context.app)
-        await enable(then, context.app)
-        deadline = time.monotonic() + READY_S
-        while (await observe()).facts.get("lag") is None:
-            if time.monotonic() > deadline:
-                raise ActionFailed(f"{then.subscriber.where} does not connect; the log of its server says why")
-            await asyncio.sleep(LOOK_EVERY_S)
-        return {"removed": [plain(each, 200) for each in done.removed]}
-
-    return Action(
-        f"follow-{name}",
-        f"keep the {turn.leaving} current from now on",
-        observe,
-        apply,
-        does=(
-            "let the locks go; the read-only setting and the connection limit stay",
-            "remove the former link, then ALTER SUBSCRIPTION … CONNECTION, ENABLE",
-        ),
-        deadline_s=READY_S + 60,
     )
 
 

@@ -16,10 +16,10 @@ from switchover.plan.progress import Passed
 from switchover.postgres.replication.written import rows_written
 from switchover.postgres.sessions import clients
 from switchover.steps.caches import old_answer_gone
+from switchover.steps.current import caught_up, lag_facts
 from switchover.steps.links import links
 from switchover.steps.opening import change_facts, written_since
 from switchover.steps.outage import metered
-from switchover.steps.replicate import caught_up, lag_facts
 from switchover.web.health import Soak, soak
 from switchover.words import count
 

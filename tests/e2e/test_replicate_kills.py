@@ -55,9 +55,7 @@ def test_killed_while_it_is_made_and_run_again_it_ends_the_same(live: World, und
 
 
 @pytest.mark.parametrize("fault", MOVED)
-def test_killed_from_the_cutover_on_and_run_again_it_ends_the_same(
-    live: World, undisturbed: State, fault: str
-) -> None:
+def test_killed_from_the_cutover_on_and_run_again_it_ends_the_same(live: World, undisturbed: State, fault: str) -> None:
     live.prepare()
     assert live.killed("finish", fault)
     ended = live.through()

@@ -185,4 +185,3 @@ def test_a_look_of_another_shape_is_read_as_missing(line: str) -> None:
     feed._take(b"no json")
     drawn = "\n".join(each.plain for each in lagging.lines(feed, ascii_only=True))
     assert "Live copy" in drawn
-
