@@ -9,7 +9,7 @@ from pathlib import Path
 
 from switchover import __version__
 
-STEPS = ("readiness", "rehearsal", "lower-ttl", "window", "cutover", "verify", "finish")
+STEPS = ("readiness", "rehearsal", "lower-ttl", "replicate", "window", "cutover", "verify", "finish")
 
 EXITS = """exit codes:
   0  done, or yes            3  not yet: waits for time or a person
@@ -44,6 +44,7 @@ _COMMANDS = {
     "report": "status",
     "schema": "status",
     "compare": "compare",
+    "lag": "lag",
     "dns": "dns",
     "demo": "demo",
 }
@@ -99,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("target", metavar="TARGET", help="conninfo or URI")
     compare.add_argument("--any-partitions", action="store_true", help="rows of partitioned tables as a whole")
     compare.add_argument("--jobs", type=int, default=2, metavar="N", help="sessions on each side (default: 2)")
+    lag = plan(command("lag", "how the live copy follows: asked of both servers, changes nothing", answers))
+    lag.add_argument("--watch", type=float, nargs="?", const=0.0, metavar="S", help="look again and again, every S s")
     dns = command("dns", "who decides about a name, what each address serves, when caches have forgotten", answers)
     dns.add_argument("names", nargs="*", metavar="NAME")
     dns.add_argument("--plan", type=Path, metavar="PLAN", help="the plan's names, and what it expects of them by now")

@@ -25,6 +25,7 @@ name    = "{name}"
 source = "{source}"
 target = "{target}"
 jobs   = 4
+# method = "replicate" # a live copy: writes pause for a moment, and the way back loses nothing (see the README)
 
 [dns]
 names   = ["{host}"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.cli import say
-from switchover.plan.decide import next_key, way_back, window_clock
+from switchover.plan.decide import clocks, has_live_copy, next_key, replicates, way_back, window_clock
 from switchover.plan.file import load
 from switchover.plan.progress import fold
 from switchover.words import duration, glyph, instant
@@ -98,9 +99,25 @@ def in_lines(spec: Spec, progress: Progress, now: datetime) -> list[str]:
     clock = window_clock(spec, progress, now)
     if clock is not None:
         lines.append(f"window: {clock.says}; latest start {instant(clock.latest_go, zone)}")
+    if replicates(progress):
+        lines += _live(spec, progress, now)
     lines.append(f"point of no return: {progress.passed}; way back: {way_back(progress).says}")
     if progress.run is not None and not progress.run.outcome:
         lines.append(f"run {progress.run.run} by {progress.run.who} since {instant(progress.run.started, zone)}")
+    return lines
+
+
+def _live(spec: Spec, progress: Progress, now: datetime) -> list[str]:
+    """The two clocks, and where the live copy is looked at: this command asks no server."""
+    lines = []
+    both = clocks(spec, progress, now)
+    if both is not None:
+        state = " so far" if both.pausing else ", then undone" if both.undone else ""
+        lines.append(f"writes paused: {duration(both.paused_s)}{state}, at most {duration(spec.replicate.budget)}")
+        if both.reached_s is not None:
+            lines.append(f"clients led to the new host after: {duration(both.reached_s)}")
+    if has_live_copy(progress) and not progress.finished:
+        lines.append("live copy: `switchover lag` asks both servers how far it is behind")
     return lines
 
 
@@ -117,6 +134,7 @@ def as_json(spec: Spec, progress: Progress) -> dict[str, object]:
         "rolled_back": progress.rolled_back,
         "point_of_no_return": progress.passed,
         "way_back": way_back(progress).kind,
+        "clocks": asdict(both) if (both := clocks(spec, progress, datetime.now(UTC))) is not None else None,
         "hold": None
         if hold is None
         else {

@@ -88,6 +88,11 @@ class Lab:
         return self.folder / "shop.toml"
 
     @property
+    def servers_passwords(self) -> Path:
+        """The password file of the account that the database servers run as."""
+        return self.folder / "servers.conf"
+
+    @property
     def maintenance(self) -> Path:
         """While this file exists, the old application shows its maintenance page."""
         return self.folder / "maintenance"
@@ -159,6 +164,9 @@ class Lab:
         ports = self.ports
         _write(self.folder / "services.conf", texts.services(ports))
         _write(self.folder / "passwords.conf", texts.passwords(ports, self._admin, self._role))
+        _write(self.servers_passwords, texts.passwords(ports, self._admin, self._role))
+        if self.old.user is not None:
+            os.chown(self.servers_passwords, self.old.user.uid, self.old.user.gid)
         _write(self.folder / "shop.key", texts.key(secrets.token_bytes(32)))
         _write(self.folder / "shop.test.zone", texts.SHOP_ZONE)
         _write(self.folder / "test.zone", texts.TEST_ZONE)

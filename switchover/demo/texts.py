@@ -77,6 +77,14 @@ def passwords(ports: Ports, admin: str, role: str) -> str:
     )
 
 
+def replicate(ports: Ports, passfile: Path) -> str:
+    """The plan's table for a live copy: the servers reach one another by a password file of their own account."""
+    return "[replicate]\n" + "".join(
+        f'{key} = "host=127.0.0.1 port={port} dbname=shop user=admin sslmode=disable passfile={passfile}"\n'
+        for key, port in (("source", ports.old), ("target", ports.new))
+    )
+
+
 def plan(ports: Ports, folder: Path, bin_folder: Path, opens: datetime, window: str) -> str:
     """The plan of the lab's migration: seconds where a real one has hours."""
     return textwrap.dedent(f"""\

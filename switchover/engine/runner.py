@@ -147,10 +147,10 @@ class Runner:
 
     def _begin(self, step: Step) -> int:
         state = self._state(step)
-        unfinished = state is not None and state.status not in (
-            StepStatus.DONE,
-            StepStatus.STALE,
-            StepStatus.UNDONE,
+        unfinished = (
+            state is not None
+            and not state.put_back
+            and state.status not in (StepStatus.DONE, StepStatus.STALE, StepStatus.UNDONE)
         )
         again = (
             unfinished
@@ -336,7 +336,7 @@ class Runner:
     def _begun(self, step: Step) -> bool:
         """Whether the step's present attempt may have changed the world."""
         state = self._state(step)
-        return state is not None and any(touched(action) for action in state.actions)
+        return state is not None and not state.put_back and any(touched(action) for action in state.actions)
 
     def _action(self, step: Step, action_id: str) -> ActionState | None:
         state = self._state(step)

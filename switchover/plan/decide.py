@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from switchover.plan.outline import STEP, StepName
-from switchover.plan.progress import Passed, StepStatus, touched
+from switchover.plan.outline import OPEN_TARGET, STEP, StepName
+from switchover.plan.progress import ActionStatus, Passed, StepStatus, touched
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
@@ -71,6 +71,17 @@ def step_of(progress: Progress, name: StepName) -> StepState:
     return next(state for state in progress.steps if state.name is name)
 
 
+def replicates(progress: Progress) -> bool:
+    """Whether the plan moves the database by a live copy."""
+    return any(state.name is StepName.REPLICATE for state in progress.steps)
+
+
+def has_live_copy(progress: Progress) -> bool:
+    """Whether something of a live copy may be on the servers."""
+    state = next((each for each in progress.steps if each.name is StepName.REPLICATE), None)
+    return state is not None and not state.put_back and any(touched(action) for action in state.actions)
+
+
 def may_run(progress: Progress, step: StepName) -> str:
     """Why the step may not run now; empty when it may."""
     if progress.finished:
@@ -79,6 +90,8 @@ def may_run(progress: Progress, step: StepName) -> str:
     if step in done:
         return f"{STEP[step].title} is done"
     for name in STEP[step].needs:
+        if name is StepName.REPLICATE and not replicates(progress):
+            continue
         state = step_of(progress, name)
         if name not in done:
             return f"{STEP[name].title} is {state.status}" + (f": {state.why}" if state.why else "")
@@ -91,9 +104,13 @@ def way_back(progress: Progress) -> WayBack:
     if progress.finished:
         return WayBack("closed", "no: finished; a return would be a new switchover the other way")
     if progress.passed is Passed.NOT:
-        if any(touched(action) for action in cutover.actions):
+        if not progress.rolled_back and any(touched(action) for action in cutover.actions):
             return WayBack("undo", "yes: undo puts everything back, nothing is lost")
+        if has_live_copy(progress):
+            return WayBack("undo", "users are on the old host; going back gives the live copy up")
         return WayBack("nothing", "nothing to go back from: users are on the old host")
+    if replicates(progress):
+        return WayBack("rollback", "yes, with every row, as long as the old host is kept current")
     if progress.passed is Passed.MAYBE:
         return WayBack("rollback", "yes, if no row was written on the target; otherwise those rows stay behind")
     return WayBack("rollback", "yes, but rows written on the target stay behind; they are counted and kept first")
@@ -101,6 +118,9 @@ def way_back(progress: Progress) -> WayBack:
 
 LOW, HIGH = 0.8, 1.5
 """A busy night is slower than a rehearsal more often than it is faster."""
+
+LIVE_S = 2.0
+"""A cutover to a live copy: fence, drain, sequences, the way back, and the exchange of names."""
 
 _PHASES = {
     "dump-final": ("dump",),
@@ -114,11 +134,13 @@ def forecast(progress: Progress, size: float = 0.0) -> Forecast | None:
     """The cutover's length from the rehearsal; None before it. ``size`` is the source's in bytes, where it is known.
 
     The range is four fifths to one and a half of what was measured, scaled by how the source has grown since, plus
-    5 s for locks and DNS.
+    5 s for locks and DNS. With a live copy nothing is left to copy, whatever the size.
     """
     phases = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
     if not isinstance(phases, dict):
         return None
+    if replicates(progress):
+        return Forecast(LIVE_S, LIVE_S + 5, LIVE_S / 2, LIVE_S * 5)
     copy_s = sum(_number(value) for value in phases.values()) * growth(progress, size)
     return Forecast(copy_s, copy_s + 5, copy_s * LOW, copy_s * HIGH + 5)
 
@@ -174,6 +196,39 @@ def window_clock(spec: Spec, progress: Progress, now: datetime) -> WindowClock |
     return WindowClock(window.opens, window.closes, left, opened, turn_back, latest_go, says)
 
 
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The two clocks of the latest cutover, which are never one; seconds."""
+
+    paused_s: float
+    """How long writes have been paused."""
+    pausing: bool
+    """Whether they still are."""
+    undone: bool
+    """Whether writes went on where they were."""
+    reached_s: float | None
+    """From the pause's start until caches lead clients to the new host; None before that is known."""
+
+
+def clocks(spec: Spec, progress: Progress, now: datetime) -> Clocks | None:
+    """How long writes were paused, and how long until clients reach the new host; None before the fence."""
+    actions = {action.id: action for action in step_of(progress, StepName.CUTOVER).actions}
+    fence, opened = actions.get("fence-source"), actions.get(OPEN_TARGET)
+    if fence is None or fence.started is None:
+        return None
+    undone = fence.status is ActionStatus.UNDONE
+    is_open = opened is not None and opened.status in (ActionStatus.DONE, ActionStatus.ALREADY)
+    ended = fence.ended if undone else opened.ended if opened is not None and is_open else None
+    pointed = [each.ended for id, each in actions.items() if id.startswith("set-address ") and each.ended is not None]
+    led = max(pointed) if is_open and len(pointed) == len(spec.dns.names) else None
+    return Clocks(
+        ((ended or now) - fence.started).total_seconds(),
+        ended is None,
+        undone,
+        (led - fence.started).total_seconds() + spec.dns.low_ttl if led is not None else None,
+    )
+
+
 def low_ttl_fact(progress: Progress, key: str) -> datetime | None:
     """An instant that the lower-ttl step found: "t0", "safe" or "lead_ends"."""
     value = step_of(progress, StepName.LOWER_TTL).facts.get(key)
@@ -197,18 +252,29 @@ def next_key(spec: Spec, progress: Progress, now: datetime) -> NextKey:
     if blocked:
         return NextKey("blocked", blocked, step, "none")
     if step is StepName.CUTOVER:
-        expected = forecast(progress)
-        about = f" for about {duration(expected.total_s)}" if expected else ""
-        says = f"users lose service{about}; until the target opens, any failure puts everything back"
-        return NextKey("start the cutover", says, step, "type")
+        return NextKey("start the cutover", _cutover_says(spec, progress), step, "type")
     says = {
         StepName.READINESS: "looks at the target and the checklist; changes nothing",
         StepName.REHEARSAL: "copies the source into a scratch database and compares; users notice nothing",
         StepName.LOWER_TTL: "lowers the TTL in DNS; the address stays; it can be raised again",
+        StepName.REPLICATE: "copies the source while users work on, and keeps the copy current; it can be given up",
         StepName.WINDOW: "checks that everything fits the window and writes notice and calendar file",
         StepName.VERIFY: "watches health for the soak time; changes nothing",
         StepName.FINISH: "raises the TTL and drops scratch objects; after it there is no rollback",
     }[step]
+    if step is StepName.FINISH and replicates(progress):
+        says = "the way back closes: the old host is no longer kept current; raises the TTL and tidies up"
     confirm: Literal["none", "yes"] = "yes" if step in (StepName.LOWER_TTL, StepName.FINISH) else "none"
     verb = "try again" if state.status in (StepStatus.FAILED, StepStatus.UNKNOWN) else "start"
     return NextKey(f"{verb} {state.title.lower()}", says, step, confirm)
+
+
+def _cutover_says(spec: Spec, progress: Progress) -> str:
+    """What the cutover does to users."""
+    if replicates(progress):
+        most = duration(spec.replicate.budget)
+        says = f"writes pause for about {duration(LIVE_S)}, {most} at most"
+        return f"{says}: then it undoes itself and can be tried again"
+    expected = forecast(progress)
+    about = f" for about {duration(expected.total_s)}" if expected else ""
+    return f"users lose service{about}; until the target opens, any failure puts everything back"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 OPEN_TARGET = "open-target"
@@ -18,6 +18,7 @@ class StepName(StrEnum):
     READINESS = "readiness"
     REHEARSAL = "rehearsal"
     LOWER_TTL = "lower-ttl"
+    REPLICATE = "replicate"
     WINDOW = "window"
     CUTOVER = "cutover"
     VERIFY = "verify"
@@ -64,18 +65,25 @@ STEPS: tuple[StepInfo, ...] = (
         (),
     ),
     StepInfo(
+        StepName.REPLICATE,
+        "Replicate",
+        "A live copy, compared exactly and kept current from then on, so that the cutover has next to nothing to move.",
+        (*COPYING, "replicate.source", "replicate.target", "replicate.uncompared"),
+        (StepName.REHEARSAL,),
+    ),
+    StepInfo(
         StepName.WINDOW,
         "Window",
         "A maintenance window that fits the forecast, agreed with the people who use the application.",
         ("window",),
-        (StepName.REHEARSAL, StepName.LOWER_TTL),
+        (StepName.REHEARSAL, StepName.LOWER_TTL, StepName.REPLICATE),
     ),
     StepInfo(
         StepName.CUTOVER,
         "Cutover",
         "Writes stop on the old host, the data moves and is compared, the new host opens, DNS follows.",
         (*COPYING, "dns", "maintenance", "window"),
-        (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.WINDOW),
+        (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.REPLICATE, StepName.WINDOW),
     ),
     StepInfo(
         StepName.VERIFY,
@@ -94,3 +102,15 @@ STEPS: tuple[StepInfo, ...] = (
 )
 
 STEP = {info.name: info for info in STEPS}
+"""Every step there is, whatever the method."""
+
+
+def steps_of(method: str) -> tuple[StepInfo, ...]:
+    """The steps of a plan with this method; only "replicate" has the step of that name."""
+    if method == "replicate":
+        return STEPS
+    return tuple(
+        replace(info, needs=tuple(name for name in info.needs if name is not StepName.REPLICATE))
+        for info in STEPS
+        if info.name is not StepName.REPLICATE
+    )

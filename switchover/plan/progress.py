@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from switchover.plan.journal import What
-from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, STEP, STEPS, StepInfo, StepName
+from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, STEP, StepInfo, StepName, steps_of
 from switchover.plan.spec import subtree
 from switchover.words import plain
 
@@ -115,6 +115,8 @@ class StepState:
     seconds: float | None = None
     facts: Mapping[str, Json] = field(default_factory=dict)
     """What the step found and later steps need (the ``complete`` entry's facts)."""
+    put_back: bool = False
+    """Whether its latest attempt was undone: the next one is a new attempt, with gates and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,7 @@ def fold(spec: Spec, entries: Sequence[Entry]) -> Progress:
         story.tell(entry)
     steps: list[StepState] = []
     done: set[StepName] = set()
-    for info in STEPS:
+    for info in steps_of(spec.database.method):
         state = _standing(spec, story, info, done)
         if state.status is StepStatus.DONE:
             done.add(info.name)
@@ -320,7 +322,8 @@ class _Story:
                 state = replace(state, status=status, hold=None, why=str(data.get("reason", "")), ended=entry.at)
             case What.UNDONE:
                 status = StepStatus.UNDONE if data.get("asked") else StepStatus.FAILED
-                state = replace(state, status=status, hold=None, why=str(data.get("reason", "")), ended=entry.at)
+                why = str(data.get("reason", ""))
+                state = replace(state, status=status, hold=None, why=why, ended=entry.at, put_back=True)
                 if name is StepName.CUTOVER:
                     self.passed = Passed.NOT
             case _:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 SHORTEST_LEAD = timedelta(hours=48)
 SHORTEST_WINDOW = timedelta(hours=2)
+SHORTEST_BUDGET = timedelta(seconds=5)
+LONGEST_BUDGET = timedelta(minutes=10)
 _DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
 _HOST = re.compile(r"^(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -167,8 +169,39 @@ class DatabaseSpec(_Table):
     def _different(self) -> DatabaseSpec:
         if self.source == self.target:
             raise ValueError("source and target must be two databases; both are the same text")
-        if self.method != "dump":
-            raise ValueError('method "replicate" is not carried out by this release; use "dump"')
+        return self
+
+
+class ReplicateSpec(_Table):
+    """The live copy, for the method of that name."""
+
+    source: Conninfo | None = Field(
+        None,
+        description="conninfo of the old database as the new host's server reaches it; default: database.source. "
+        "A password best stands in a file of that server's account: passfile=…",
+    )
+    target: Conninfo | None = Field(
+        None, description="conninfo of the new database as the old host's server reaches it; default: database.target"
+    )
+    budget: Duration = Field(
+        timedelta(seconds=30), description="how long writes may be paused; after that the cutover undoes itself"
+    )
+    compare: Duration = Field(
+        timedelta(seconds=2), description="how much of that rows may be compared for once more, small tables first"
+    )
+    patience: Duration = Field(
+        timedelta(minutes=10), description="how long the slot may wait for transactions that are writing"
+    )
+    uncompared: str | None = Field(
+        None, min_length=8, description="why the copy is not compared before it follows; repeated in the report"
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> ReplicateSpec:
+        if not SHORTEST_BUDGET <= self.budget <= LONGEST_BUDGET:
+            raise ValueError("budget must be 5s to 10m")
+        if self.compare * 2 > self.budget:
+            raise ValueError("compare must leave half of the budget")
         return self
 
 
@@ -359,6 +392,7 @@ class Spec(_Table):
     version: int
     name: Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
     database: DatabaseSpec
+    replicate: ReplicateSpec = ReplicateSpec()
     dns: DnsSpec
     window: WindowSpec | None = None
     maintenance: MaintenanceSpec = MaintenanceSpec()
@@ -371,6 +405,8 @@ class Spec(_Table):
         if self.version != FORMAT:
             newer = "a newer release of switchover" if self.version > FORMAT else f"version = {FORMAT}"
             raise ValueError(f"version {self.version} needs {newer}; this one reads {FORMAT}")
+        if "replicate" in self.model_fields_set and self.database.method != "replicate":
+            raise ValueError('[replicate] is for method = "replicate"; the method is "dump"')
         for check in self.health:
             if check.host not in self.dns.names:
                 raise ValueError(f"health {check.name!r} asks {check.host}, which is not one of dns.names")

@@ -3,7 +3,8 @@
 Run with ``search_path = pg_catalog``, so that every name is qualified. Privileges are told as what was added to and
 taken from the server's own default, because that default differs between versions and NULL means it. NOT NULL
 constraints are left out: only PostgreSQL 18 lists them, the column says it. Members of extensions are the
-extension's business, and its version the server's. The schema ``switchover`` is ours.
+extension's business, and its version the server's. The schema ``switchover`` is ours, and so are publications named
+like it.
 
 ``%(ignored)s`` stands for a privilege that one side does not know, ``%(floor)s`` for the older server's version,
 ``%(partitions)s`` for whether partitions are told from their table.
@@ -200,7 +201,7 @@ QUERIES: dict[str, str] = {
               string_agg(quote_ident(a.attname), ' ' ORDER BY a.attname COLLATE "C") FROM pg_attribute a
               WHERE a.attrelid = r.prrelid AND to_jsonb(r) -> 'prattrs' @> to_jsonb(a.attnum)))
             FROM pg_publication_rel r WHERE r.prpubid = p.oid ORDER BY 1) END)::text
-        FROM pg_publication p""",
+        FROM pg_publication p WHERE NOT starts_with(p.pubname, 'switchover_')""",
     "default privileges": f"""
         SELECT concat_ws(' ', pg_get_userbyid(d.defaclrole), d.defaclobjtype,
             (SELECT nspname FROM pg_namespace WHERE oid = d.defaclnamespace)),

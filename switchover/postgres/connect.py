@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from psycopg import AsyncConnection
+    from psycopg.rows import TupleRow
 
 MAINTENANCE = "postgres"
 """The database from which others are made, renamed and closed."""
@@ -118,9 +119,22 @@ class Database:
 
 async def connect(db: Database, app: str) -> AsyncConnection:
     """Open a session in autocommit with every setting of ours pinned. Raises Unreachable and Refused."""
-    params = {"connect_timeout": "10", **dict(db.params), "application_name": app, **_LIVENESS}
+    return await _open(db, app, psycopg.AsyncCursor)
+
+
+async def connect_replicating(db: Database, app: str) -> AsyncConnection:
+    """The same for a walsender of this database, which also knows the commands of replication.
+
+    It takes simple statements alone, so parameters are written into them
+    (https://www.postgresql.org/docs/current/protocol-replication.html).
+    """
+    return await _open(Database((*db.params, ("replication", "database"))), app, psycopg.AsyncClientCursor)
+
+
+async def _open(db: Database, app: str, cursor: type[psycopg.AsyncCursor[TupleRow]]) -> AsyncConnection:
+    params: dict[str, str] = {"connect_timeout": "10", **dict(db.params), "application_name": app, **_LIVENESS}
     with told(db):
-        session = await psycopg.AsyncConnection.connect(**params, autocommit=True)  # type: ignore[arg-type]
+        session = await psycopg.AsyncConnection.connect(**params, autocommit=True, cursor_factory=cursor)  # type: ignore[arg-type]
         try:
             await session.execute(_PIN, (list(SETTINGS), list(SETTINGS.values())))
         except BaseException:

@@ -7,7 +7,9 @@ PostgresError
 ├── Occupied      another run holds the advisory lock
 ├── Superseded    a newer run has taken over
 ├── CopyFailed    pg_dump or pg_restore broke
-└── FenceFailed   writes could not be stopped, or the settings not put back
+├── FenceFailed   writes could not be stopped, or the settings not put back
+└── ReplicationFailed  the live copy could not be made, or does not go on
+    └── NotDrained     the other side did not get everything in time
 """
 
 from __future__ import annotations
@@ -48,3 +50,11 @@ class CopyFailed(PostgresError):
 
 class FenceFailed(PostgresError):
     """The fence is not what it must be."""
+
+
+class ReplicationFailed(PostgresError):
+    """The live copy could not be made, or does not go on."""
+
+
+class NotDrained(ReplicationFailed):
+    """The other side did not get everything in time, or nobody can say that it did."""

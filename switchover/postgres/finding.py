@@ -20,3 +20,7 @@ class Finding:
     """The command that mends it, or what to do where no command can."""
     why: str = ""
     """What happens to the switchover, or to the application after it, when it stays so."""
+
+    @property
+    def blocks(self) -> bool:
+        return self.severity == "block"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from switchover.postgres.catalog import BEYOND, LARGE_OBJECT_BYTES, LARGE_OBJECTS, LATER, QUERIES
 from switchover.postgres.connect import connect, told
+from switchover.postgres.together import both
 from switchover.postgres.viewdef import UNQUALIFIED_SINCE, unqualified
 from switchover.postgres.wording import folded, pushed
 from switchover.words import plain
@@ -28,12 +29,18 @@ Facts = dict[tuple[str, str], tuple[str, ...]]
 
 
 async def read_fingerprint(
-    session: AsyncConnection, floor: int, *, partitions: bool = True, beyond: bool = False
+    session: AsyncConnection,
+    floor: int,
+    *,
+    partitions: bool = True,
+    large_objects: bool = True,
+    beyond: bool = False,
 ) -> Facts:
     """Every fact of the schema by kind and name; ``floor`` is the older server's version number.
 
-    Without ``partitions`` a partitioned table is a table, and its partitions are nothing of their own; ``beyond``
-    adds what a copy leaves to the target. Two objects of one name keep a fact each.
+    Without ``partitions`` a partitioned table is a table, and its partitions are nothing of their own. To hash
+    ``large_objects`` means to read them all. ``beyond`` adds what a copy leaves to the target. Two objects of one
+    name keep a fact each.
     """
     facts: Facts = {}
     given = {"%(ignored)s": "'MAINTAIN'" if floor < MAINTAIN_SINCE else "''", "%(floor)s": str(floor)}
@@ -46,7 +53,8 @@ async def read_fingerprint(
         for name, fact in await found.fetchall():
             key = (kind, str(name))
             facts[key] = tuple(sorted((*facts.get(key, ()), _worded(kind, str(fact), floor))))
-    facts["large objects", "all"] = (await _large_objects(session),)
+    if large_objects:
+        facts["large objects", "all"] = (await _large_objects(session),)
     return facts
 
 
@@ -57,6 +65,24 @@ def _worded(kind: str, fact: str, floor: int) -> str:
     if kind in ("view", "rule"):
         fact = folded(fact)
     return pushed(fact.replace(" NO INDENT)", ")") if floor < INDENTED_SINCE else fact)
+
+
+async def schemas_apart(source: Database, target: Database, app: str) -> list[str]:
+    """Where the schemas of two databases differ at this moment, a line each; large objects are left out."""
+    with told(source):
+        ours = await connect(source, app)
+    async with ours:
+        with told(target):
+            theirs = await connect(target, app)
+        async with theirs:
+            floor = min(ours.info.server_version, theirs.info.server_version)
+
+            async def read(session: AsyncConnection, db: Database) -> Facts:
+                with told(db):
+                    await session.execute("SET search_path = pg_catalog")
+                    return await read_fingerprint(session, floor, large_objects=False)
+
+            return schema_differences(*await both(read(ours, source), read(theirs, target)))
 
 
 async def _large_objects(session: AsyncConnection) -> str:
@@ -71,8 +97,8 @@ async def read_schema(db: Database, app: str) -> list[list[str]]:
     with told(db):
         async with await connect(db, app) as session:
             await session.execute("SET search_path = pg_catalog")
-            facts = await read_fingerprint(session, session.info.server_version)
-    return [[kind, name, *each] for (kind, name), each in sorted(facts.items()) if kind != "large objects"]
+            facts = await read_fingerprint(session, session.info.server_version, large_objects=False)
+    return [[kind, name, *each] for (kind, name), each in sorted(facts.items())]
 
 
 def schema_changes(before: list[list[str]], now: list[list[str]]) -> list[str]:

@@ -6,12 +6,13 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from switchover.plan.decide import forecast, step_of
+from switchover.plan.decide import forecast, replicates, step_of
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
 from switchover.plan.progress import ActionStatus, StepStatus
 from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
 from switchover.report import evidence
+from switchover.report.pauses import Pause, pauses
 from switchover.report.service import Service, service
 from switchover.report.story import Moment, people, timeline
 from switchover.report.verdict import not_proved, proved, verdict
@@ -69,6 +70,8 @@ class Report:
     first_write: dict[str, Json] | None
     service: Service | None
     """None while nothing has been touched."""
+    pauses: tuple[Pause, ...]
+    """Every time in which nobody could write, and how it ended."""
     people: tuple[Moment, ...]
     timeline: tuple[Moment, ...]
     timings: tuple[Timing, ...]
@@ -118,6 +121,7 @@ def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Rep
         opened=_opened(entries),
         first_write=_first_write(entries),
         service=users,
+        pauses=pauses(entries, spec.dns.low_ttl),
         people=people(entries),
         timeline=timeline(entries),
         timings=_timings(progress),
@@ -152,6 +156,8 @@ def _reasons(spec: Spec) -> tuple[str, ...]:
     if spec.window is not None and spec.window.length < SHORTEST_WINDOW:
         reasons.append(f"window of {duration(spec.window.length)} instead of 2h: {spec.window.short_reason}")
     reasons += [f"preflight {name} accepted: {why}" for name, why in spec.database.accept.items()]
+    if spec.replicate.uncompared is not None:
+        reasons.append(f"live copy not compared before it followed: {spec.replicate.uncompared}")
     if spec.dns.accept:
         reasons.append(f"accepted as left behind in DNS: {', '.join(spec.dns.accept)}")
     return tuple(reasons)
@@ -209,6 +215,9 @@ def _timings(progress: Progress) -> tuple[Timing, ...]:
         for action in step_of(progress, StepName.REHEARSAL).actions
     }
     took = {action.id.removesuffix("-final"): action.seconds for action in step_of(progress, StepName.CUTOVER).actions}
+    if replicates(progress):
+        copied = step_of(progress, StepName.REPLICATE).actions
+        took |= {action.id.removesuffix("-live"): action.seconds for action in copied if action.id.endswith("-live")}
     timings = [Timing(phase, rehearsed.get(phase), took.get(phase)) for phase in {**took, **rehearsed}]
     return tuple(each for each in timings if each.rehearsed_s is not None or each.took_s is not None)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from switchover.plan.journal import Json
     from switchover.report.evidence import Proved
     from switchover.report.facts import Report
+    from switchover.report.pauses import Pause
     from switchover.report.service import Down, Service
     from switchover.report.story import Moment
 
@@ -32,6 +33,7 @@ def markdown(report: Report) -> str:
         _bullets("Proved", report.proved),
         _bullets("Not proved", report.not_proved),
         _bullets("Reasons given", report.reasons),
+        _pauses(report, zone),
         _outage(report, zone),
         _changes(report),
         _timing(report),
@@ -58,8 +60,34 @@ def _point_of_no_return(report: Report, zone: ZoneInfo | None) -> str:
         text += f"; the target was opened at {_when(report.opened, zone)}"
     if report.first_write:
         table = escape(report.first_write.get("table", ""))
-        text += f", a user's write in {table} was first seen at {_when(report.first_write.get('seen'), zone)}"
+        where = f" in {table}" if table else ""
+        text += f", a user's write{where} was first seen at {_when(report.first_write.get('seen'), zone)}"
     return text + "."
+
+
+def _pauses(report: Report, zone: ZoneInfo | None) -> str:
+    """Two clocks: a user who can read may not be able to write, and one who reaches the old host may do neither."""
+    return _ready(
+        "How long writes were paused, and how long until clients reached the other host",
+        ("step", "attempt", "from", "writes paused", "clients led over after", "how it ended"),
+        (
+            (
+                escape(each.step),
+                str(each.attempt),
+                _when(each.start, zone, fine=True),
+                f"**{each.paused_s:.2f} s**" if each.paused_s is not None else "not known to have ended",
+                f"{each.reached_s:.2f} s" if each.reached_s is not None else "",
+                _ended(each),
+            )
+            for each in report.pauses
+        ),
+    )
+
+
+def _ended(pause: Pause) -> str:
+    if pause.undone:
+        return escape(f"undone: {pause.undone}", 1000)
+    return "writes went on at the other host" if pause.end else ""
 
 
 def _outage(report: Report, zone: ZoneInfo | None) -> str:

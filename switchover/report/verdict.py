@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchover.plan.decide import step_of
+from switchover.plan.decide import replicates, step_of
 from switchover.plan.outline import StepName
 from switchover.plan.progress import Passed, StepStatus, touched
 
@@ -20,6 +20,15 @@ CLAIMS = {
     StepName.VERIFY: "health held for the soak time and nobody was left on the source",
     StepName.FINISH: "the TTL is back and scratch objects are gone",
 }
+LIVE = CLAIMS | {
+    StepName.REPLICATE: "the live copy was compared exactly as of the moment it follows from, and had caught up",
+    StepName.CUTOVER: "behind the fence the live copy had everything: flushed to the end of the log, the marker row, "
+    "every sequence, and the rows of the tables that were compared once more",
+    StepName.VERIFY: "health held for the soak time, nobody was left on the source, and the old host was kept current",
+    StepName.FINISH: "the TTL is back, scratch objects are gone, and no replication is left on either server",
+}
+"""What is claimed where a live copy was followed."""
+UNCOMPARED = "the live copy had caught up; it was not compared before it followed"
 BACK = "DNS serves the old address and the source has its settings of before"
 
 
@@ -52,7 +61,7 @@ def verdict(progress: Progress) -> str:
 
 def proved(progress: Progress) -> tuple[str, ...]:
     """The claims of the steps that are done and still stand."""
-    claims = [CLAIMS[state.name] for state in progress.steps if state.status is StepStatus.DONE]
+    claims = [_claim(progress, state) for state in progress.steps if state.status is StepStatus.DONE]
     return (*claims, BACK) if progress.rolled_back else tuple(claims)
 
 
@@ -60,7 +69,7 @@ def not_proved(progress: Progress) -> tuple[str, ...]:
     """The other claims, each with why it does not stand; and the servers that the claims leave out."""
     open_ = [state for state in progress.steps if state.status is not StepStatus.DONE]
     claims = [
-        f"{CLAIMS[state.name]} ({state.status}" + (f": {state.why}" if state.why else "") + ")" for state in open_
+        f"{_claim(progress, state)} ({state.status}" + (f": {state.why}" if state.why else "") + ")" for state in open_
     ]
     left_out = _unproven(progress)
     if left_out:
@@ -77,6 +86,12 @@ def _uncompared(progress: Progress) -> list[str]:
     ]
     listed = (each.get("differing") for each in said if isinstance(each, dict) and each.get("verdict") == "incomplete")
     return list(dict.fromkeys(f"{line}: accepted" for lines in listed if isinstance(lines, list) for line in lines))
+
+
+def _claim(progress: Progress, state: StepState) -> str:
+    if state.name is StepName.REPLICATE and state.facts.get("uncompared"):
+        return UNCOMPARED
+    return (LIVE if replicates(progress) else CLAIMS)[state.name]
 
 
 def _unproven(progress: Progress) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from switchover.plan.outline import StepName
-from switchover.steps import cutover, finish, lower_ttl, readiness, rehearsal, rollback, verify, window
+from switchover.steps import cutover, finish, lower_ttl, readiness, rehearsal, replicate, rollback, verify, window
 
 if TYPE_CHECKING:
     from switchover.engine.runner import Runner
@@ -22,6 +22,8 @@ def build(name: StepName, context: Context, runner: Runner) -> Step:
             return rehearsal.build(context)
         case StepName.LOWER_TTL:
             return lower_ttl.build(context)
+        case StepName.REPLICATE:
+            return replicate.build(context)
         case StepName.WINDOW:
             return window.build(context)
         case StepName.CUTOVER:

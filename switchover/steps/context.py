@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,27 @@ if TYPE_CHECKING:
     from switchover.plan.outline import StepName
     from switchover.plan.spec import Spec
     from switchover.postgres.finding import Finding
+    from switchover.postgres.replication.drain import Drained
+    from switchover.postgres.replication.slot import HeldSlot
+    from switchover.postgres.scratch import Place
+
+
+@dataclass(slots=True)
+class Pause:
+    """While writes are paused: since when by this process's clock, and what it has proved behind the fence."""
+
+    since: float | None = None
+    drained: Drained | None = None
+    compared: dict[str, Json] | None = None
+
+    def begin(self) -> None:
+        """Start anew: what was proved before another fence stood proves nothing now."""
+        self.since, self.drained, self.compared = time.monotonic(), None, None
+
+    def left_s(self, budget_s: float) -> float:
+        """What is left of the budget; at least a moment, so that a deadline made of it is one."""
+        spent = time.monotonic() - self.since if self.since is not None else 0.0
+        return max(0.05, budget_s - spent)
 
 
 @dataclass(slots=True)
@@ -40,6 +62,15 @@ class Context:
     run_id: str
     children: Children = field(default_factory=Children)
     fence: Fence = field(default_factory=Fence)
+    far_fence: Fence = field(default_factory=Fence)
+    """Around the target, when users come back from there with their data."""
+    pause: Pause = field(default_factory=Pause)
+    held: HeldSlot | None = None
+    """The slot that this run has made, and whose snapshot it holds."""
+    live_stamp: str = ""
+    """Names the slot under whose snapshot the live copy was made, once it is known."""
+    place: Place | None = None
+    """Where the live copy is, while writes are paused: only this run moves it then."""
     snapshot: AsyncConnection | None = None
     """The session that holds the rehearsal's exported snapshot, as long as this run holds it."""
     snapshot_name: str | None = None

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, ActionFailed, Seen
+from switchover.plan.decide import replicates
 from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import compare
 from switchover.postgres.copy import analyze, dump, dump_argv, list_beside, restore, restore_argv
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.postgres.programs import Tools
+from switchover.postgres.replication.subscription import make_ready
 from switchover.postgres.scratch import create_copy, drop_copy, which
 from switchover.postgres.stream import resumable, stream
 
@@ -218,6 +220,8 @@ async def _make_empty(copying: Copying) -> None:
     context = copying.context
     await drop_copy(context.target, copying.database, context.plan_id, context.app)
     await create_copy(context.target, copying.database, context.plan_id, context.app)
+    if replicates(context.progress()):
+        await make_ready(copying.target, context.app)
 
 
 async def _complete(copying: Copying, live: Live) -> float:

@@ -6,15 +6,18 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from switchover.engine.action import Action, Waiting
+from switchover.engine.action import Action, ActionFailed, Waiting
 from switchover.engine.step import Gate, Step, Verdict
-from switchover.plan.decide import low_ttl_fact, window_clock
+from switchover.plan.decide import low_ttl_fact, replicates, window_clock
 from switchover.plan.outline import StepName
+from switchover.steps import turning
 from switchover.steps.caches import caches_action
 from switchover.steps.copying import Copying, compare_action, copy_actions
+from switchover.steps.current import current_gate
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fence_action, source_mark
 from switchover.steps.fitness import database_gates, journaled
+from switchover.steps.following import follow_action, views_action
 from switchover.steps.globals import globals_action
 from switchover.steps.lower_ttl import nothing_left_behind, permitted, still_low
 from switchover.steps.maintenance import maintenance_action
@@ -22,11 +25,13 @@ from switchover.steps.opening import may_undo, open_action, sequences_action
 from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
 from switchover.steps.rehearsal import chosen_way
+from switchover.steps.turning import Turn, paused_actions, ready_action
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from switchover.engine.live import Live
     from switchover.engine.runner import Runner
     from switchover.steps.context import Context
 
@@ -39,28 +44,60 @@ ROOM = 16 * 1024 * 1024
 
 def build(context: Context, runner: Runner) -> Step:
     """The whole cutover; a failure before the target has taken a user's write undoes itself."""
+    live = replicates(context.progress())
     copying = final_copy(context)
     return Step(
         StepName.CUTOVER,
         gates=tuple(_gates(context)),
-        actions=(
-            *maintenance_action(context, on=True),
-            globals_action(context),
-            fence_action(context),
-            *copy_actions(copying, chosen_way(context), where="beside the target"),
-            sequences_action(context, copying),
-            compare_action(copying, sequences=True),
-            open_action(context, copying),
-            *(switch_dns(context, name) for name in context.spec.dns.names),
-            caches_action(context),
-            *maintenance_action(context, on=False),
-        ),
+        actions=_to_live_copy(context, copying) if live else _with_copy(context, copying),
         go="everything is ready; a person says go",
         undo_on_failure=True,
-        may_undo=lambda: may_undo(context, copying),
+        may_undo=turning.may_undo(Turn(context)) if live else lambda: may_undo(context, copying),
         facts=lambda: {"preflight": journaled(context.findings)},
         around=lambda: metered(context, runner, StepName.CUTOVER),
     )
+
+
+def _with_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
+    """Everything moves while nobody writes."""
+    return (
+        *maintenance_action(context, on=True),
+        globals_action(context),
+        fence_action(context),
+        *copy_actions(copying, chosen_way(context), where="beside the target"),
+        sequences_action(context, copying),
+        compare_action(copying, sequences=True),
+        open_action(context, copying),
+        *(switch_dns(context, name) for name in context.spec.dns.names),
+        caches_action(context),
+        *maintenance_action(context, on=False),
+    )
+
+
+def _to_live_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
+    """All but the last moments are there already; the fence's locks stand until the writers have moved."""
+    turn = Turn(context)
+    return (
+        globals_action(context),
+        views_action(turn),
+        ready_action(turn),
+        *maintenance_action(context, on=True),
+        *paused_actions(turn),
+        open_action(context, copying, _still_fenced),
+        *(switch_dns(context, name) for name in context.spec.dns.names),
+        caches_action(context),
+        follow_action(turn),
+        *maintenance_action(context, on=False),
+    )
+
+
+async def _still_fenced(context: Context, copying: Copying, live: Live) -> None:
+    """Without its locks a fence does not vouch for the drain any more."""
+    if not (await context.fence.observe(context.source, context.app)).held:
+        raise ActionFailed("the fence's locks are gone; somebody may have written since")
+    if context.pause.left_s(context.spec.replicate.budget.total_seconds()) < 1:
+        raise ActionFailed("the time that writes may be paused is used up")
+    context.place = None
 
 
 def final_copy(context: Context) -> Copying:
@@ -85,6 +122,7 @@ def _gates(context: Context) -> list[Gate]:
         Gate("room for the journal", _room(context)),
         *database_gates(context),
         *healthy_target(context),
+        *([current_gate(context)] if replicates(context.progress()) else []),
     ]
     for name in dns.names:
         gates.append(Gate(f"{name} still has the low TTL", still_low(context, name)))

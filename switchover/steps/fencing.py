@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.plan.decide import step_of
@@ -25,24 +25,27 @@ if TYPE_CHECKING:
 
 FENCE_DEADLINE_S = 120.0
 
+Side: TypeAlias = Literal["source", "target"]
 
-def fence_action(context: Context) -> Action:
-    """Fence the source; after a crash the settings stand but the locks are gone, so it is raised again."""
+
+def fence_action(context: Context, side: Side = "source", *, deadline_s: float = FENCE_DEADLINE_S) -> Action:
+    """Fence one side; after a crash the settings stand but the locks are gone, so it is raised again."""
+    db, fence = (context.source, context.fence) if side == "source" else (context.target, context.far_fence)
 
     async def observe() -> Seen:
-        seen = await context.fence.observe(context.source, context.app)
-        before = await context.fence.read_before(context.source, context.app)
-        size = (await server_facts(context.source, context.app)).size_bytes
+        seen = await fence.observe(db, context.app)
+        before = await fence.read_before(db, context.app)
+        size = (await server_facts(db, context.app)).size_bytes
         facts: Facts = {"fence": before.to_json(), "size": size}
-        if seen.read_only and context.fence.held:
-            return Seen.done(**facts, mark=context.fence.mark)
+        if seen.read_only and fence.held:
+            return Seen.done(**facts, mark=fence.mark)
         return Seen.todo(**facts)
 
     async def apply(live: Live) -> Facts:
-        db, app = context.source, context.app
+        app = context.app
         before = await clients(db, app, context.app_prefix)
         async with await connect(db, app) as old:
-            raised = await context.fence.raise_(db, app, context.app_prefix, deadline_s=FENCE_DEADLINE_S, say=live.log)
+            raised = await fence.raise_(db, app, context.app_prefix, deadline_s=deadline_s, say=live.log)
             proof = await prove(db, app, old, catalogs=raised.catalogs)
         back = came_back(await clients(db, app, context.app_prefix), raised.stood_at, raised.left)
         return {
@@ -57,11 +60,11 @@ def fence_action(context: Context) -> Action:
         }
 
     async def undo(before: Mapping[str, Json], live: Live) -> Facts:
-        return await lower(context, before)
+        return await lower(context, before, side)
 
     return Action(
-        "fence-source",
-        "stop writes on the source, and try to write",
+        f"fence-{side}",
+        f"stop writes on the {side}, and try to write",
         observe,
         apply,
         undo,
@@ -73,17 +76,18 @@ def fence_action(context: Context) -> Action:
             "as each role that could write: try it, in new sessions and in one opened before",
         ),
         undoes="every setting back to exactly what it was; the locks go with their session",
-        deadline_s=FENCE_DEADLINE_S + 30,
+        deadline_s=deadline_s + 30,
     )
 
 
-async def lower(context: Context, before: Mapping[str, Json]) -> Facts:
-    """Put the source's settings back exactly as ``before`` holds them."""
+async def lower(context: Context, before: Mapping[str, Json], side: Side = "source") -> Facts:
+    """Put a side's settings back exactly as ``before`` holds them."""
     saved = before.get("fence")
     if not isinstance(saved, dict):
         raise ActionFailed("the journal holds no settings from before the fence; put them back by hand")
-    await context.fence.release()
-    await context.fence.lower(context.source, context.app, FenceBefore.from_json(saved))
+    db, fence = (context.source, context.fence) if side == "source" else (context.target, context.far_fence)
+    await fence.release()
+    await fence.lower(db, context.app, FenceBefore.from_json(saved))
     return {"fence": saved}
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchover.engine.action import Action, Seen
+from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Step
+from switchover.plan.decide import replicates
 from switchover.plan.outline import StepName
+from switchover.postgres.errors import PostgresError
+from switchover.postgres.replication.dismantle import dismantle, remains
 from switchover.postgres.scratch import database_exists, drop_copy, user_tables
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
+from switchover.steps.links import links
 
 if TYPE_CHECKING:
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
+    from switchover.plan.journal import Json
     from switchover.steps.context import Context
 
 RAISE_DEADLINE_S = 600.0
@@ -20,9 +25,48 @@ RAISE_DEADLINE_S = 600.0
 
 def build(context: Context) -> Step:
     """Raise each name's TTL to what it was, and drop what only the switchover needed."""
+    live = replicates(context.progress())
     return Step(
         StepName.FINISH,
-        actions=(*(_raise_ttl(context, name) for name in context.spec.dns.names), _drop(context)),
+        actions=(
+            *(_raise_ttl(context, name) for name in context.spec.dns.names),
+            *([_end_links(context)] if live else []),
+            _drop(context),
+        ),
+        go="the way back closes: the old host will not be kept current any more; a person says go" if live else "",
+    )
+
+
+def _end_links(context: Context) -> Action:
+    """Nothing of either link stays on either side; what a side that is away still has is removed when run again."""
+
+    async def observe() -> Seen:
+        found = await links(context)
+        try:
+            left = [each for link in (found.ahead, found.back) for each in await remains(link, context.app)]
+        except PostgresError as error:
+            return Seen.todo(unasked=str(error))
+        return Seen.todo(left=[*left]) if left else Seen.done()
+
+    async def apply(live: Live) -> Facts:
+        removed: list[Json] = []
+        left: list[str] = []
+        found = await links(context)
+        for link in (found.back, found.ahead):
+            done = await dismantle(link, context.app)
+            removed += done.removed
+            left += [each for each in done.left if each not in left]
+        if left:
+            raise ActionFailed(f"still there: {'; '.join(left)}. Run again when that server can be reached")
+        return {"removed": removed}
+
+    return Action(
+        "end-links",
+        "end the replication to the old host: the way back closes",
+        observe,
+        apply,
+        does=("DROP SUBSCRIPTION, the slot and the publication on both sides; replica identities as they were",),
+        deadline_s=300,
     )
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from switchover.engine.step import Gate, Verdict
-from switchover.plan.decide import step_of
+from switchover.plan.decide import replicates, step_of
 from switchover.plan.outline import StepName
 from switchover.postgres.fence_layers import fence_findings
 from switchover.postgres.finding import Finding
 from switchover.postgres.fingerprint import read_schema, schema_changes
 from switchover.postgres.globals import global_findings
 from switchover.postgres.preflight import preflight
+from switchover.steps.links import possible
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
@@ -29,12 +31,15 @@ SHOWN = 6
 async def look_at_both(context: Context) -> tuple[Finding, ...]:
     """Everything that a connection can tell of both servers before anything is copied."""
     source, target, app = context.source, context.target, context.app
-    found = await asyncio.gather(
+    looks = [
         preflight(source, target, app, bin=context.spec.database.bin),
         global_findings(source, target, app),
         fence_findings(source, app),
         _schema_drift(context),
-    )
+    ]
+    if replicates(context.progress()):
+        looks += [possible(context), _far_fence(context)]
+    found = await asyncio.gather(*looks)
     return tuple(each for some in found for each in some)
 
 
@@ -94,9 +99,17 @@ async def keep_schema(context: Context) -> str:
     return _hash(text)
 
 
+async def _far_fence(context: Context) -> tuple[Finding, ...]:
+    """What a fence around the target would lack, for a return with the data."""
+    found = await fence_findings(context.target, context.app)
+    return tuple(replace(each, id=f"back-{each.id}") for each in found if each.severity != "info")
+
+
 async def _schema_drift(context: Context) -> tuple[Finding, ...]:
     """Whether the source's schema is the one that was rehearsed."""
-    rehearsed = step_of(context.progress(), StepName.REHEARSAL).facts.get("schema")
+    progress = context.progress()
+    copied = step_of(progress, StepName.REPLICATE).facts.get("schema") if replicates(progress) else None
+    rehearsed = copied or step_of(progress, StepName.REHEARSAL).facts.get("schema")
     if not isinstance(rehearsed, str):
         return ()
     now = json.dumps(await read_schema(context.source, context.app))

@@ -17,7 +17,7 @@ from switchover.steps.copying import in_words, is_enough
 from switchover.steps.fencing import mark_now, source_mark
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
@@ -55,8 +55,22 @@ def sequences_action(context: Context, copying: Copying) -> Action:
     )
 
 
-def open_action(context: Context, copying: Copying) -> Action:
-    """The point of no return may be passed from this action's intent on."""
+async def refuse_changed(context: Context, copying: Copying, live: Live) -> None:
+    """Compare once more when something ran on the source's server since the fence stood."""
+    if await mark_now(context) == source_mark(context):
+        return
+    live.log("something ran on the source's server since the fence: comparing once more")
+    again = await compare(context.source, copying.target, context.app, on_progress=live.progress)
+    if not is_enough(context, again):
+        raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
+
+
+def open_action(
+    context: Context,
+    copying: Copying,
+    last_look: Callable[[Context, Copying, Live], Awaitable[None]] = refuse_changed,
+) -> Action:
+    """The point of no return may be passed from this action's intent on; ``last_look`` may still refuse it."""
     target, copy, aside = context.target, context.copy_name, context.aside_name
 
     async def observe() -> Seen:
@@ -73,11 +87,7 @@ def open_action(context: Context, copying: Copying) -> Action:
         if await copying.opened():
             await open_database(target, context.app)
             return {"opened": "again"}
-        if await mark_now(context) != source_mark(context):
-            live.log("something ran on the source's server since the fence: comparing once more")
-            again = await compare(context.source, copying.target, context.app, on_progress=live.progress)
-            if not is_enough(context, again):
-                raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
+        await last_look(context, copying, live)
         await swap_in(target, copy, aside, context.app)
         return {}
 

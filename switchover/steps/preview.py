@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.live import Live
 from switchover.engine.runner import Runner, Stop
 from switchover.engine.step import Verdict
-from switchover.plan.decide import step_of, way_back
+from switchover.plan.decide import has_live_copy, replicates, step_of, way_back
 from switchover.plan.file import load
 from switchover.plan.outline import StepName
 from switchover.plan.preview import PreviewAction
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from switchover.plan.journal import Draft, Entry
     from switchover.postgres.finding import Finding
 
-BEFORE_CUTOVER = (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.WINDOW)
 
 
 class _NoJournal:
@@ -62,7 +61,7 @@ def preview_step(path: Path, name: StepName) -> tuple[PreviewAction, ...]:
             action.title,
             action.does,
             action.undoes,
-            rehearsed.get(action.id.removesuffix("-final")),
+            rehearsed.get(action.id.removesuffix("-final").removesuffix("-live")),
         )
         for action in step.actions
     )
@@ -85,7 +84,9 @@ async def look(path: Path) -> Looked:
         except EXPECTED as error:
             return name, gate.name, Verdict(None, plain(str(error)))
 
-    steps = {name: _step(path, name) for name in BEFORE_CUTOVER}
+    loaded = load(path)
+    names = [state.name for state in fold(loaded.spec, loaded.entries).steps]
+    steps = {name: _step(path, name) for name in names[: names.index(StepName.CUTOVER)]}
     gates = await asyncio.gather(*(one(name, gate) for name, (_, step) in steps.items() for gate in step.gates))
     return Looked(tuple(gates), steps[StepName.REHEARSAL][0].findings)
 
@@ -97,16 +98,21 @@ async def preview_rollback(path: Path) -> list[str]:
     lines = [f"way back: {way_back(progress).says}"]
     cutover = step_of(progress, StepName.CUTOVER)
     if progress.passed is Passed.NOT:
-        lines += [
-            f"  undo: {each.title}: {each.undoes}"
-            for each in reversed(cutover.actions)
-            if touched(each) and each.undoes
-        ]
+        undone = [] if progress.rolled_back else [each for each in reversed(cutover.actions) if touched(each)]
+        if not undone and has_live_copy(progress):
+            undone = [each for each in step_of(progress, StepName.REPLICATE).actions if touched(each)]
+        lines += [f"  undo: {each.title}: {each.undoes}" for each in undone if each.undoes]
         return lines
+    if replicates(progress):
+        lines.append("every row written on the target comes back with it, or nothing is changed")
+        return [*lines, *_told(_step(path, StepName.ROLLBACK)[1])]
     try:
         written = await written_since(context)
         lines.append(f"written on the target so far: {change_words(written) or 'nothing'}")
     except EXPECTED as error:
         lines.append(f"what was written on the target could not be read now: {plain(str(error))}")
-    lines += [f"  {action.title}: {'; '.join(action.does)}" for action in _step(path, StepName.ROLLBACK)[1].actions]
-    return lines
+    return [*lines, *_told(_step(path, StepName.ROLLBACK)[1])]
+
+
+def _told(step: Step) -> list[str]:
+    return [f"  {action.title}: {'; '.join(action.does)}" for action in step.actions]

@@ -6,24 +6,37 @@ from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, Seen
 from switchover.engine.step import Step
+from switchover.plan.decide import replicates
 from switchover.plan.outline import StepName
 from switchover.postgres.scratch import close_database, database_exists, swap_in
 from switchover.steps.cutover import SWITCH_DEADLINE_S
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fenced_before, lower
+from switchover.steps.following import follow_action, names_back_action, views_action
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import change_facts, written_since
+from switchover.steps.turning import Turn, may_undo, paused_actions, ready_action
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
+    from switchover.plan.journal import Json
     from switchover.steps.context import Context
 
 
 def build(context: Context) -> Step:
-    """The target is closed before its rows are counted, and the source opens only when DNS is back."""
+    """Without a live copy the target is closed before its rows are counted, and they stay behind.
+
+    With one the old host has every row before it opens; nothing stays behind.
+    """
+    return _with_data(context) if replicates(context.progress()) else _without_data(context)
+
+
+def _names_back(context: Context) -> tuple[Action, ...]:
     dns = context.spec.dns
-    backs = tuple(
+    return tuple(
         rewrite_action(
             context,
             StepName.ROLLBACK,
@@ -33,12 +46,45 @@ def build(context: Context) -> Step:
         )
         for name in dns.names
     )
+
+
+def _with_data(context: Context) -> Step:
+    """The new side is fenced, the old one has everything and opens; then it is followed, as before the cutover."""
+    turn = Turn(context, home=True)
+    return Step(
+        StepName.ROLLBACK,
+        actions=(
+            follow_action(Turn(context), gone_on=turn.over),
+            views_action(turn),
+            ready_action(turn),
+            *maintenance_action(context, on=True, step=StepName.ROLLBACK),
+            *paused_actions(turn),
+            names_back_action(turn, lambda: _fenced_target(context)),
+            _unfence(context),
+            *_names_back(context),
+            follow_action(turn),
+            *maintenance_action(context, on=False, step=StepName.ROLLBACK),
+        ),
+        undo_on_failure=True,
+        may_undo=may_undo(turn),
+    )
+
+
+def _fenced_target(context: Context) -> Mapping[str, Json]:
+    """The target's settings from before this rollback's fence."""
+    rollback = context.progress().rollback
+    actions = rollback.actions if rollback is not None else ()
+    return next((each.before for each in actions if each.id == "fence-target"), {})
+
+
+def _without_data(context: Context) -> Step:
+    """The target is closed before its rows are counted, and the source opens only when DNS is back."""
     return Step(
         StepName.ROLLBACK,
         actions=(
             *maintenance_action(context, on=True, step=StepName.ROLLBACK),
             _close(context),
-            *backs,
+            *_names_back(context),
             _keep(context),
             _unfence(context),
             *maintenance_action(context, on=False, step=StepName.ROLLBACK),

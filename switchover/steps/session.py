@@ -17,17 +17,17 @@ from switchover.dns.authority import NoAuthority
 from switchover.dns.providers import ProviderError
 from switchover.engine.live import Live
 from switchover.engine.runner import Outcome, Runner, Stop
-from switchover.plan.decide import may_run, step_of
+from switchover.plan.decide import has_live_copy, may_run, replicates, step_of
 from switchover.plan.file import Writer, load
 from switchover.plan.journal import Draft, What
 from switchover.plan.lock import RunLock, who_am_i
-from switchover.plan.outline import STEPS, StepName
+from switchover.plan.outline import StepName
 from switchover.plan.progress import Passed, StepStatus, fold, touched
 from switchover.postgres.connect import connect
 from switchover.postgres.errors import PostgresError, Unreachable
 from switchover.postgres.guard import RunRow, hold_advisory, read_run, write_run
 from switchover.postgres.sessions import end_sessions
-from switchover.steps import build
+from switchover.steps import build, replicate
 from switchover.steps.context import Context
 from switchover.words import plain
 
@@ -119,6 +119,7 @@ async def _session(
                 yield context, Runner(loaded.spec, writer, live, stop, yes, EXPECTED)
             finally:
                 await context.fence.release()
+                await context.far_fence.release()
     finally:
         live.close()
         lock.release()
@@ -164,6 +165,7 @@ async def _in_order(context: Context, runner: Runner, through: StepName | None) 
     except Unreachable as error:
         return (Outcome.UNKNOWN if killed else Outcome.NO), str(error)
     async with _guard(context, runner, epoch):
+        _refuse_other_method(context, runner.progress(), through)
         for name in _names(runner.progress(), through):
             progress = runner.progress()
             if step_of(progress, name).status is StepStatus.DONE:
@@ -171,6 +173,8 @@ async def _in_order(context: Context, runner: Runner, through: StepName | None) 
             blocked = may_run(progress, name)
             if blocked:
                 return Outcome.NO, f"{name} may not run: {blocked}"
+            if name is StepName.FINISH and replicates(progress) and through is not StepName.FINISH:
+                runner.yes = False  # a way back without loss is closed by who asks for just that
             outcome = await runner.run(build(name, context, runner))
             await _record(context, runner, epoch)
             if outcome is not Outcome.DONE:
@@ -181,7 +185,13 @@ async def _in_order(context: Context, runner: Runner, through: StepName | None) 
 
 async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
     epoch = _take_over(context, runner, StepName.ROLLBACK)
-    await _settle(context)
+    try:
+        await _settle(context)
+    except Unreachable:
+        # What the other server has must go all the same: a slot that nobody reads fills its disk.
+        if not _only_live_copy(runner.progress()):
+            raise
+        return await _give_up(context, runner)
     async with _guard(context, runner, epoch):
         progress = runner.progress()
         begun = progress.rollback is not None and progress.rollback.status not in (
@@ -190,14 +200,15 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
         )
         cutover = step_of(progress, StepName.CUTOVER)
         if not begun and cutover.status is not StepStatus.DONE and progress.passed is not Passed.YES:
-            for name in (StepName.CUTOVER, StepName.REHEARSAL):
-                state = step_of(runner.progress(), name)
-                if state.status is StepStatus.DONE or not any(touched(action) for action in state.actions):
-                    continue
+            for name in _undoable(progress):
                 outcome = await runner.undo(build(name, context, runner), f"{who_am_i()} asked to go back", asked=True)
                 await _record(context, runner, epoch)
                 if outcome is not Outcome.NO:
                     return outcome, step_of(runner.progress(), name).why
+        if runner.progress().passed is Passed.NOT and has_live_copy(runner.progress()):
+            outcome, why = await _give_up(context, runner)
+            await _record(context, runner, epoch)
+            return outcome, why
         if runner.progress().passed is Passed.NOT:
             return Outcome.DONE, "nothing to go back from: users are on the old host"
         outcome = await runner.run(build(StepName.ROLLBACK, context, runner))
@@ -206,11 +217,50 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
         return outcome, rollback.why if rollback else ""
 
 
+async def _give_up(context: Context, runner: Runner) -> tuple[Outcome, str]:
+    """Remove the live copy and all that belongs to it."""
+    step = replicate.build(context, give_up=True)
+    outcome = await runner.undo(step, f"{who_am_i()} gave the live copy up", asked=True)
+    return outcome, step_of(runner.progress(), StepName.REPLICATE).why
+
+
+def _only_live_copy(progress: Progress) -> bool:
+    """Whether a live copy is all that going back would take away: users are on the old host."""
+    return progress.passed is Passed.NOT and not _undoable(progress) and has_live_copy(progress)
+
+
+def _undoable(progress: Progress) -> list[StepName]:
+    """The unfinished steps that have touched something, the latest first; a live copy is given up by its own path."""
+    states = [step_of(progress, name) for name in (StepName.CUTOVER, StepName.REHEARSAL)]
+    return [
+        state.name
+        for state in states
+        if state.status is not StepStatus.DONE
+        and any(touched(action) for action in state.actions)
+        and not (state.name is StepName.CUTOVER and progress.rolled_back)
+    ]
+
+
+def _refuse_other_method(context: Context, progress: Progress, through: StepName | None) -> None:
+    """Refuse a step that the method does not have, and a method that would leave a live copy behind."""
+    if replicates(progress):
+        return
+    if through is StepName.REPLICATE:
+        raise Refused('the step replicate is for method = "replicate"; the plan says "dump"')
+    database = context.spec.database.model_copy(update={"method": "replicate"})
+    if has_live_copy(fold(context.spec.model_copy(update={"database": database}), context.entries)):
+        raise Refused(
+            'there is still a live copy from method = "replicate": set the method back, and give it up with '
+            "`switchover rollback`; nothing was changed"
+        )
+
+
 def _names(progress: Progress, through: StepName | None) -> list[StepName]:
     """The steps to run, in order; once the cutover has touched the world, nothing before it is run again."""
-    names = [info.name for info in STEPS]
+    names = [state.name for state in progress.steps]
     cutover = step_of(progress, StepName.CUTOVER)
-    if cutover.status is StepStatus.DONE or any(touched(action) for action in cutover.actions):
+    settled = cutover.put_back or progress.rolled_back
+    if cutover.status is StepStatus.DONE or (any(touched(action) for action in cutover.actions) and not settled):
         names = names[names.index(StepName.CUTOVER) :]
     if through is not None:
         names = names[: names.index(through) + 1] if through in names else []

@@ -9,11 +9,15 @@ from switchover.dns.ask import ask
 from switchover.dns.resolvers import HOLDS_OLD, Expected, named, sample
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Step
+from switchover.plan.decide import replicates, step_of
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import FIRST_WRITE, StepName
 from switchover.plan.progress import Passed
+from switchover.postgres.replication.written import rows_written
 from switchover.postgres.sessions import clients
 from switchover.steps.caches import old_answer_gone
+from switchover.steps.current import caught_up, lag_facts
+from switchover.steps.links import links
 from switchover.steps.opening import change_facts, written_since
 from switchover.steps.outage import metered
 from switchover.web.health import Soak, soak
@@ -29,13 +33,15 @@ if TYPE_CHECKING:
 
 def build(context: Context, runner: Runner) -> Step:
     """Nothing is changed: every action only looks."""
+    live = replicates(context.progress())
     return Step(
         StepName.VERIFY,
         actions=(
             _soak_action(context),
             _resolvers_action(context),
             _silent_action(context),
-            _writes_action(context, runner),
+            *((_counted_action(context, runner), _current_action(context)) if live else ()),
+            *(() if live else (_writes_action(context, runner),)),
         ),
         around=lambda: metered(context, runner, StepName.VERIFY),
     )
@@ -143,6 +149,60 @@ def _silent_action(context: Context) -> Action:
         raise ActionFailed(f"still connected to the source: {who}. Point them to the new host, then run again")
 
     return Action("source-silent", "nobody is left on the source", observe, apply, does=("read pg_stat_activity",))
+
+
+def _counted_action(context: Context, runner: Runner) -> Action:
+    """The old host is kept current, so nothing can be compared: the target's own counters tell what was written."""
+    looked: Facts = {}
+
+    async def observe() -> Seen:
+        return Seen.done(**looked) if looked else Seen.todo()
+
+    async def apply(live: Live) -> Facts:
+        now = (await rows_written(context.target, context.app)).to_json()
+        actions = step_of(context.progress(), StepName.CUTOVER).actions
+        counted = next((each.result.get("counted") for each in actions if each.id == "prepare-back"), None)
+        looked.update(at=datetime.now(UTC).isoformat(timespec="seconds"))
+        if not isinstance(counted, dict):  # a run that was killed took the count with it
+            return {}
+        written: dict[str, Json] = {key: int(str(now[key])) - int(str(counted[key])) for key in now}
+        wrote = any(value != 0 for value in written.values())
+        if wrote and context.progress().passed is not Passed.YES:
+            runner.journal.append(Draft(StepName.VERIFY, "", What.EVIDENCE, {"kind": FIRST_WRITE}))
+        changes: list[Json] = [{"table": "all tables, by the server's counters", **written}] if wrote else []
+        looked.update(changes=changes)
+        return {}
+
+    return Action(
+        "written",
+        "count the rows written on the target since it opened",
+        observe,
+        apply,
+        does=("read pg_stat_user_tables",),
+        interruptible=True,
+    )
+
+
+def _current_action(context: Context) -> Action:
+    """The way back is open: the old host has everything but the last moments."""
+    looked: Facts = {}
+
+    async def observe() -> Seen:
+        return Seen.done(**looked) if looked else Seen.todo()
+
+    async def apply(live: Live) -> Facts:
+        looked["lag"] = lag_facts(await caught_up(context, (await links(context)).back, live))
+        return {}
+
+    return Action(
+        "kept-current",
+        "see that the old host is kept current",
+        observe,
+        apply,
+        does=("read pg_replication_slots, pg_stat_replication and pg_stat_subscription",),
+        deadline_s=3600,
+        interruptible=True,
+    )
 
 
 def _writes_action(context: Context, runner: Runner) -> Action:

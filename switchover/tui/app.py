@@ -12,7 +12,7 @@ from rich.text import Text
 from textual.app import App
 from textual.binding import Binding
 
-from switchover.plan.outline import STEPS
+from switchover.plan.outline import STEPS, StepName
 from switchover.tui.screens.plan import PlanScreen
 from switchover.tui.screens.plans import PlansScreen
 from switchover.tui.screens.read import ReadScreen
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from switchover.plan.outline import StepName
     from switchover.plan.preview import PreviewAction
 
     Preview = Callable[[Path, StepName], tuple[PreviewAction, ...]]
@@ -108,11 +107,12 @@ class Wizard(App[int]):
             text.append(f"  {glyph(state, ascii_only=self.ascii_only)} {state}\n")
         text.append("\nSteps\n", "bold")
         for info in STEPS:
-            text.append(f"  {info.title:<14} {info.purpose}\n")
+            live = " (method replicate)" if info.name is StepName.REPLICATE else ""
+            text.append(f"  {info.title:<14} {info.purpose}{live}\n")
         text.append(
             "\nThe runner is a process of its own: leaving the wizard or losing the terminal stops nothing.\n"
             "Until users have written on the new host, going back loses nothing; after that their rows are\n"
-            "counted, kept aside, and named before anything is done.\n"
+            "counted, kept aside, and named before anything is done. With a live copy they come back as well.\n"
         )
         return text
 

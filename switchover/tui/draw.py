@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from rich.text import Span, Text
 
-from switchover.plan.decide import expected_s, forecast, next_key, way_back, window_clock
+from switchover.plan.decide import (
+    LIVE_S,
+    clocks,
+    expected_s,
+    forecast,
+    next_key,
+    replicates,
+    step_of,
+    way_back,
+    window_clock,
+)
 from switchover.plan.outline import STEP, StepName
 from switchover.plan.progress import ActionStatus, Passed, StepStatus
 from switchover.words import clock, duration, glyph, instant, plain
@@ -17,7 +27,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from switchover.plan.preview import PreviewAction
-    from switchover.plan.progress import ActionState, GateState, StepState
+    from switchover.plan.progress import ActionState, GateState, Progress, StepState
+    from switchover.plan.spec import Spec
     from switchover.tui.watch import Tick, View
 
 
@@ -28,6 +39,8 @@ class Shown:
     step: StepName
     preview: tuple[PreviewAction, ...] | None = None
     tick: Tick | None = None
+    live: tuple[Text, ...] = ()
+    """How the live copy follows."""
 
 
 STYLES = {
@@ -113,8 +126,8 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
     """The selected step: purpose, why it stands so, gates, actions, progress."""
     if view.progress is None:
         return Text(plain(view.trouble), "red")
-    state = next(each for each in view.progress.steps if each.name is shown.step)
-    info = STEP[shown.step]
+    state = next((each for each in view.progress.steps if each.name is shown.step), view.progress.steps[0])
+    info = STEP[state.name]
     lines = [
         Text.assemble((info.title, "bold"), "  ", mark(state.status, ascii_only=ascii_only), f" {state.status}"),
         Text(info.purpose, "italic"),
@@ -125,6 +138,7 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
         zone = view.spec.window.zone if view.spec.window else None
         lines.append(Text(f"until {instant(state.hold.until, zone)}", "bold"))
     lines += _cutover(view, shown.step, now)
+    lines += shown.live
     gates = _gates(state.gates, ascii_only=ascii_only)
     actions = _actions(view, state, shown, now, ascii_only=ascii_only)
     shut = any(gate.ok is not True for gate in state.gates)
@@ -138,7 +152,8 @@ def _cutover(view: View, step: StepName, now: datetime) -> list[Text]:
     if step is not StepName.CUTOVER or view.spec is None or view.progress is None:
         return []
     lines = []
-    expected = forecast(view.progress)
+    expected = None if replicates(view.progress) else forecast(view.progress)
+    lines += _pause(view.spec, view.progress, now)
     window = window_clock(view.spec, view.progress, now)
     zone = view.spec.window.zone if view.spec.window else None
     state = next(each for each in view.progress.steps if each.name is step)
@@ -156,6 +171,24 @@ def _cutover(view: View, step: StepName, now: datetime) -> list[Text]:
         )
     passed = view.progress.passed
     lines.append(Text(f"point of no return   {passed}", "bold red" if passed is Passed.YES else ""))
+    return lines
+
+
+def _pause(spec: Spec, progress: Progress, now: datetime) -> list[Text]:
+    """The two clocks of a cutover to a live copy, and which try it is."""
+    if not replicates(progress):
+        return []
+    most = duration(spec.replicate.budget)
+    both = clocks(spec, progress, now)
+    if both is None:
+        return [Text(f"pause      writes stop for about {duration(LIVE_S)}; {most} at most, then it undoes itself")]
+    attempt = step_of(progress, StepName.CUTOVER).attempt
+    how = " so far" if both.pausing else ", then undone" if both.undone else ""
+    again = f"   try {attempt}" if attempt > 1 else ""
+    style = "bold red" if both.pausing else ""
+    lines = [Text(f"pause      writes were stopped for {duration(both.paused_s)}{how}; {most} at most{again}", style)]
+    if both.reached_s is not None:
+        lines.append(Text(f"clients    led to the new host {duration(both.reached_s)} after writes stopped"))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""The child process that asks DNS again and again; the wizard only reads what it prints."""
+"""Child processes that ask again and again; the wizard only reads what they print."""
 
 from __future__ import annotations
 
@@ -29,21 +29,14 @@ def command(path: Path) -> list[str]:
     return [sys.executable, "-m", "switchover", "dns", "--plan", str(path), "--watch", "--json"]
 
 
-@dataclass(slots=True)
-class Feed:
-    """The latest picture of each name, and how the child fares."""
+class Child:
+    """A child process that prints a document a line, and is read for as long as somebody looks."""
 
     argv: list[str]
-    pictures: dict[str, Picture] = field(default_factory=dict)
-    gaps: dict[str, float] = field(default_factory=dict)
-    """Seconds between the last two rounds of a name."""
-    ignored: int = 0
-    """Lines that were no picture."""
-    ended: str = ""
-    """How the child ended and its last words; empty while it runs."""
-    _child: asyncio.subprocess.Process | None = None
-    _said: str = ""
-    _over: asyncio.Event | None = None
+    ended: str
+    _child: asyncio.subprocess.Process | None
+    _said: str
+    _over: asyncio.Event | None
 
     @property
     def pid(self) -> int | None:
@@ -96,6 +89,27 @@ class Feed:
     async def _hear(self, stream: asyncio.StreamReader | None) -> None:
         async for line in _lines(stream):
             self._said = plain(line, 300).strip() or self._said
+
+    def _take(self, line: bytes) -> None:
+        """Keep what a line says."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class Feed(Child):
+    """The latest picture of each name, and how the child fares."""
+
+    argv: list[str]
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    gaps: dict[str, float] = field(default_factory=dict)
+    """Seconds between the last two rounds of a name."""
+    ignored: int = 0
+    """Lines that were no picture."""
+    ended: str = ""
+    """How the child ended and its last words; empty while it runs."""
+    _child: asyncio.subprocess.Process | None = None
+    _said: str = ""
+    _over: asyncio.Event | None = None
 
     def _take(self, line: bytes) -> None:
         """Keep a picture; count what is none."""

@@ -16,3 +16,11 @@ def world() -> Iterator[World]:
         world = World(lab)
         world.shrink()
         yield world
+
+
+@pytest.fixture
+def live(world: World) -> Iterator[World]:
+    """The plans of this test replicate, and copy by streaming."""
+    world.copy, world.method = "stream", "replicate"
+    yield world
+    world.copy, world.method, world.replicate = "dump", "dump", ""

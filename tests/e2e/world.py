@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +21,7 @@ import dns.message
 import dns.query
 import dns.update
 
-from switchover.demo import texts
+from switchover.demo import clusters, texts
 from switchover.demo.lab import Lab
 from switchover.dns.keys import read_key
 from switchover.plan.file import load
@@ -60,7 +62,11 @@ class World:
     lab: Lab
     copy: str | None = "dump"
     """How the plans that are written from now on copy; None leaves it open."""
-    _prepared: dict[str | None, float] = field(default_factory=dict)
+    method: str = "dump"
+    """The method of the plans that are written from now on."""
+    replicate: str = ""
+    """More lines of their table [replicate]."""
+    _prepared: dict[str, float] = field(default_factory=dict)
 
     @property
     def plan(self) -> Path:
@@ -86,6 +92,7 @@ class World:
         for which in ("old", "new"):
             for name in self.databases(which):
                 if name.startswith("switchover_") or name == "shop":
+                    self._unlink(which, name)
                     self._maintain(which, f'DROP DATABASE "{name}" WITH (FORCE)')
             self._maintain(which, "CREATE DATABASE shop TEMPLATE seed OWNER shop")
         for setting in old_settings:
@@ -100,20 +107,24 @@ class World:
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
         """As ``reset``, with every step before the cutover done and the window open."""
-        kept = self.lab.folder / f"prepared-{self.copy}"
+        kind = f"{self.copy}-{self.method}"
+        kept = self.lab.folder / f"prepared-{kind}"
         self.reset(old_settings=old_settings)
-        if not kept.exists() or time.monotonic() - self._prepared[self.copy] > FRESH_FOR_S:
-            self.through("window")
+        if not kept.exists() or time.monotonic() - self._prepared[kind] > FRESH_FOR_S:
+            self.through("lower-ttl" if self.method == "replicate" else "window")
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir()
             shutil.copy2(self.plan, kept / "plan")
             shutil.copytree(self._folder(), kept / "folder")
-            self._prepared[self.copy] = time.monotonic()
-            self._await_window()
-            return
-        shutil.copy2(kept / "plan", self.plan)
-        shutil.copytree(kept / "folder", self._folder())
-        self.point(texts.OLD, 1)
+            self._prepared[kind] = time.monotonic()
+        else:
+            shutil.copy2(kept / "plan", self.plan)
+            shutil.copytree(kept / "folder", self._folder())
+            self.point(texts.OLD, 1)
+        if self.method == "replicate":  # what was copied for another plan is gone with its databases
+            ended = self.through("window")
+            assert ended.code == 0, ended.err
+        self._await_window()
 
     def _await_window(self) -> None:
         """Wait until the window is open and caches are safe, so that one run goes all the way."""
@@ -202,6 +213,18 @@ class World:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
+    @contextmanager
+    def away(self, which: str) -> Iterator[None]:
+        """A database server that is ended at once, as by a loss of power, and started again afterwards."""
+        lab = self.lab
+        cluster = lab.old if which == "old" else lab.new
+        lab.processes.stop(cluster.program)
+        try:
+            yield
+        finally:
+            clusters.serve(lab.processes, cluster, lab.env)
+            lab.processes.wait_until(cluster.program, lambda: clusters.answers(cluster, lab._admin))
+
     def records(self) -> list[tuple[str, str, int]]:
         """The A record as each authoritative address serves it."""
         found = []
@@ -227,10 +250,30 @@ class World:
         answer: dict[str, Any] = json.loads(self.command("status", "--json").out)
         return answer
 
+    def _unlink(self, which: str, name: str) -> None:
+        """End what holds a database: links that a test has left."""
+        closed = f"SELECT NOT datallowconn FROM pg_database WHERE datname = '{name}'"
+        if self.sql(which, closed, "postgres") == [(True,)]:
+            self._maintain(which, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+        subscriptions = "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = "
+        for (each,) in self.sql(which, f"{subscriptions}'{name}'", name):
+            for change in ("DISABLE", "SET (slot_name = NONE)"):
+                self.sql(which, f"SET transaction_read_only = off; ALTER SUBSCRIPTION {each} {change}", name)
+            self.sql(which, f"SET transaction_read_only = off; DROP SUBSCRIPTION {each}", name)
+        slots = f"FROM pg_replication_slots WHERE database = '{name}'"
+        deadline = time.monotonic() + 20
+        while self.sql(which, f"SELECT pg_terminate_backend(active_pid) {slots} AND active", "postgres"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        self.sql(which, f"SELECT pg_drop_replication_slot(slot_name) {slots}", "postgres")
+
     def _write_plan(self) -> None:
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
         if self.copy is not None:
             text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
+        if self.method == "replicate":
+            table = texts.replicate(self.lab.ports, self.lab.servers_passwords) + self.replicate
+            text = text.replace('method = "dump"', 'method = "replicate"').replace("[dns]", f"{table}\n[dns]", 1)
         for old, new in (
             (r"names       = .*", 'names       = ["shop.test"]'),
             (r"lead        = .*", 'lead        = "1s"'),

@@ -23,6 +23,30 @@ def problems(plan: Path, old: str, new: str) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ("[replicate]\n", 'the method is "dump"'),
+        ('method = "replicate"\n[replicate]\nbudget = "2s"\n', "5s to 10m"),
+        ('method = "replicate"\n[replicate]\nbudget = "11m"\n', "5s to 10m"),
+        ('method = "replicate"\n[replicate]\nbudget = "10s"\ncompare = "6s"\n', "half of the budget"),
+        ('method = "replicate"\n[replicate]\nsource = "host=old password=hunter2"\n', "no password in a plan"),
+        ('method = "replicate"\n[replicate]\nuncompared = "why"\n', "at least 8"),
+    ],
+)
+def test_a_wrong_live_copy_is_named(plan: Path, new: str, says: str) -> None:
+    said = " ".join(problems(plan, "[dns]", f"{new}\n[dns]"))
+    assert says in said
+    assert "hunter2" not in said
+
+
+def test_a_live_copy_has_its_defaults(plan: Path) -> None:
+    plan.write_text(plan.read_text().replace("[dns]", 'method = "replicate"\n[replicate]\nbudget = "1m"\n[dns]'))
+    live = load(plan).spec.replicate
+    assert (live.budget, live.compare) == (timedelta(minutes=1), timedelta(seconds=2))
+    assert (live.source, live.target, live.uncompared) == (None, None, None)
+
+
 def test_a_right_plan_is_read_with_its_defaults(plan: Path) -> None:
     spec = load(plan).spec
     assert spec.dns.low_ttl == 60

@@ -103,6 +103,7 @@ def test_every_section_is_there_in_a_finished_report(finished: Story) -> None:
 
     assert titles == [
         "Proved",
+        "How long writes were paused, and how long until clients reached the other host",
         "Outage",
         "Rows written on the target since it opened",
         "Durations",

@@ -17,9 +17,10 @@ from textual.widgets.option_list import Option
 from switchover.plan.decide import next_key, way_back
 from switchover.plan.file import append
 from switchover.plan.journal import Draft, What
-from switchover.plan.outline import STEPS, StepName
+from switchover.plan.outline import StepInfo, StepName, steps_of
 from switchover.plan.progress import Passed, StepStatus
-from switchover.tui import draw
+from switchover.tui import draw, lagging
+from switchover.tui.lagging import LagFeed
 from switchover.tui.screens.ask import Answer, Ask, Attest
 from switchover.tui.screens.propagation import PropagationScreen
 from switchover.tui.watch import MOST_LINES, Tail, View, last_words, look, stamp, start_runner
@@ -62,11 +63,31 @@ class PlanScreen(Screen[None]):
         self._previews: dict[StepName, tuple[PreviewAction, ...]] = {}
         self._step = (self.view.progress.next if self.view.progress else None) or StepName.READINESS
         self._shown: dict[str, object] = {}
+        self.lag: LagFeed | None = None
+
+    @property
+    def steps(self) -> tuple[StepInfo, ...]:
+        """The steps of the plan's method; those of a dump while the plan cannot be read."""
+        return steps_of(self.view.spec.database.method if self.view.spec is not None else "dump")
+
+    def _options(self) -> list[Option]:
+        return [Option(info.title, id=info.name) for info in self.steps]
+
+    def _keep_rail(self, rail: OptionList) -> None:
+        """Another method has other steps."""
+        if [option.id for option in rail.options] == [info.name for info in self.steps]:
+            return
+        rail.clear_options()
+        rail.add_options(self._options())
+        if self._step not in {info.name for info in self.steps}:
+            self._step = StepName.READINESS
+        rail.highlighted = rail.get_option_index(self._step)
+        self._shown.clear()
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
         with Horizontal(id="body"):
-            yield OptionList(*(Option(info.title, id=info.name) for info in STEPS), id="rail", markup=False)
+            yield OptionList(*self._options(), id="rail", markup=False)
             with Vertical(id="right"):
                 with VerticalScroll(id="scroll", can_focus=False):
                     yield Static(id="detail", markup=False)
@@ -77,11 +98,34 @@ class PlanScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#log").can_focus = False
         rail = self.query_one(OptionList)
-        rail.highlighted = [info.name for info in STEPS].index(self._step)
+        rail.highlighted = rail.get_option_index(self._step)
         rail.focus()
         self.set_interval(LOOK_EVERY_S, self._look)
         self.redraw()
         self._preview()
+        self._watch_copy()
+
+    async def on_unmount(self) -> None:
+        """What looks at the live copy does not outlive the screen."""
+        if self.lag is not None:
+            await self.lag.stop()
+
+    def _watch_copy(self) -> None:
+        """Have the live copy looked at for as long as there is one."""
+        if self.lag is None and lagging.is_watched(self.view):
+            self.lag = LagFeed(lagging.command(self.path))
+            self._follow_copy(self.lag)
+        elif self.lag is not None and not lagging.is_watched(self.view):
+            self._leave_copy(self.lag)
+            self.lag = None
+
+    @work(group="lag")
+    async def _follow_copy(self, feed: LagFeed) -> None:
+        await feed.run(self.redraw)
+
+    @work(group="leave")
+    async def _leave_copy(self, feed: LagFeed) -> None:
+        await feed.stop()
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
@@ -95,6 +139,7 @@ class PlanScreen(Screen[None]):
             before = self.view
             self.view = await asyncio.to_thread(look, self.path)
             self._stamp = now
+            self._watch_copy()
             if (
                 before.progress is not None
                 and self.view.progress is not None
@@ -107,7 +152,8 @@ class PlanScreen(Screen[None]):
         """The selection goes along when the step it was on is done."""
         step = self.view.progress.next if self.view.progress else None
         if step is not None and self.query("#rail"):
-            self.query_one(OptionList).highlighted = [info.name for info in STEPS].index(step)
+            rail = self.query_one(OptionList)
+            rail.highlighted = rail.get_option_index(step)
 
     def redraw(self) -> None:
         """Draw everything anew from the view; a screen that is being taken down is left alone."""
@@ -117,10 +163,13 @@ class PlanScreen(Screen[None]):
         ascii_only = self.app.ascii_only
         self._show("head", draw.head(self.view, now, self.size.width))
         self._show("next", draw.next_line(self.view, now))
-        shown = draw.Shown(self._step, self._previews.get(self._step), self.tail.tick)
+        watched = self._step in (StepName.REPLICATE, StepName.CUTOVER, StepName.VERIFY)
+        live = lagging.lines(self.lag, ascii_only=ascii_only) if watched else []
+        shown = draw.Shown(self._step, self._previews.get(self._step), self.tail.tick, tuple(live))
         self._show("detail", draw.detail(self.view, shown, now, ascii_only=ascii_only))
         rail = self.query_one(OptionList)
         if self.view.progress is not None:
+            self._keep_rail(rail)
             width = (32 if self.size.width >= WIDE else 24) - 2
             for state in self.view.progress.steps:
                 row = draw.rail_row(state, width=width, ascii_only=ascii_only)
@@ -206,7 +255,7 @@ class PlanScreen(Screen[None]):
         if key.confirm == "none" or await self._confirmed(
             key.label, key.consequence, spec.name if key.confirm == "type" else ""
         ):
-            self._run("run", "--through", key.step or "", *(["--yes"] if key.confirm == "type" else []))
+            self._run("run", "--through", key.step or "", *(["--yes"] if key.confirm != "none" else []))
 
     @work
     async def action_back(self) -> None:
