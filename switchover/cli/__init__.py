@@ -45,6 +45,7 @@ _COMMANDS = {
     "schema": "status",
     "compare": "compare",
     "dns": "dns",
+    "rollout": "rollout",
     "demo": "demo",
 }
 
@@ -105,6 +106,24 @@ def _parser() -> argparse.ArgumentParser:
     dns.add_argument("--at", metavar="SERVER", help="the one resolver to ask: ip, tls://ip#name or https://host/path")
     dns.add_argument("--watch", type=float, nargs="?", const=0.0, metavar="S", help="look again and again, every S s")
     dns.add_argument("--port", type=int, default=53, help="port of the authoritative servers (for labs)")
+    rollout = command("rollout", "simulate a rolling update of a Swarm service: what is lost, what to change", answers)
+    rollout.add_argument("file", type=Path, metavar="FILE", help="the Compose file of the stack")
+    rollout.add_argument("service", metavar="SERVICE", help="the service's name in it")
+    rollout.add_argument("--startup", metavar="20s", help="from a container's start to its first answer")
+    rollout.add_argument("--stop", metavar="1s", help="from the signal to the end of a container (default: 1s)")
+    rollout.add_argument("--poll", metavar="15s", help="how often Traefik asks Docker (default: the file's, or 15s)")
+    rollout.add_argument(
+        "--first-check",
+        choices=("after-interval", "at-once"),
+        default="after-interval",
+        help="Traefik's first check of a server it has just seen: after one interval (v3, default) or at once (v2)",
+    )
+    rollout.add_argument(
+        "--image",
+        choices=("works", "exits", "refuses", "hangs"),
+        default="works",
+        help="what the new image does in the chart (default: works)",
+    )
     demo = command("demo", "a real migration on this machine: two PostgreSQL versions, DNS, two web applications")
     demo.add_argument("--auto", action="store_true", help="headless, to the report")
     demo.add_argument("--keep", action="store_true", help="keep the lab's folder")
