@@ -43,6 +43,7 @@ _COMMANDS = {
     "status": "status",
     "report": "status",
     "schema": "status",
+    "lint": "lint",
     "compare": "compare",
     "dns": "dns",
     "rollout": "rollout",
@@ -95,6 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     report = plan(command("report", "the report, from the journal alone"))
     report.add_argument("--format", default="md", choices=("md", "json"), help="md (default) or json")
     command("schema", "the JSON Schema of the plan file, for editors")
+    lint = command("lint", "hold Compose or stack files against what production asks of them", answers)
+    lint.add_argument("files", nargs="*", type=Path, metavar="FILE", help="several are merged, as Compose does it")
+    lint.add_argument("--dialect", choices=("stack", "compose"), help="who deploys it (default: what the file shows)")
+    lint.add_argument("--env-file", type=Path, metavar="FILE", help="variables (default: .env beside the first file)")
+    lint.add_argument("--root", type=Path, metavar="FOLDER", help="where files that are named in FILE have to lie")
+    lint.add_argument(
+        "--startup", action="append", default=[], metavar="[SERVICE=]TIME", help="how long a start takes, such as 20s"
+    )
+    lint.add_argument("--format", default="text", choices=("text", "json", "sarif", "junit"))
+    lint.add_argument("--explain", action="store_true", help="the table of rules, and nothing else")
     compare = command("compare", "compare two databases exactly", answers)
     compare.add_argument("source", metavar="SOURCE", help="conninfo or URI")
     compare.add_argument("target", metavar="TARGET", help="conninfo or URI")
