@@ -9,8 +9,9 @@ from hypothesis import assume, given
 
 from switchover.readiness.rollout.advice import changes, least_delay_s, lossless, mended, shortest
 from switchover.readiness.rollout.balancer import requests
-from switchover.readiness.rollout.settings import Balancer, HealthCheck, Order, Rollout, Update
+from switchover.readiness.rollout.settings import Balancer, HealthCheck, OnFailure, Order, Rollout, Update
 from switchover.readiness.rollout.swarm import simulate
+from switchover.readiness.rollout.timeline import Outcome
 from tests.readiness.rollouts import PROBED, SEED, rollouts, seed, some
 
 
@@ -36,6 +37,12 @@ def test_stop_first_has_to_become_start_first() -> None:
 def test_a_health_check_that_gives_up_too_early_gets_a_start_period() -> None:
     before = seed(HealthCheck(5, 5, 3))
     assert told(before, mended(before)) == {"healthcheck.start_period": ("0s", "40s")}
+
+
+def test_an_update_that_is_completed_and_never_takes_is_no_good_one() -> None:
+    ignored = seed(HealthCheck(5, 5, 3), on_failure=OnFailure.CONTINUE)
+    assert simulate(ignored).outcome is Outcome.COMPLETED
+    assert not lossless(simulate(ignored))
 
 
 def test_what_loses_nothing_is_left_as_it_is() -> None:

@@ -61,6 +61,8 @@ def test_the_timeline_is_the_one_computed_by_hand(name: str) -> None:
 BACK = OnFailure.ROLLBACK
 # Columns: outcome, stopped at, decided at, fewest that serve, how many serve in the end.
 FAILING_BY_HAND = {
+    # ends at 1 + 20, when the workers wake up too: the failure is looked at first
+    "exits as the next are due": (seed(delay_s=20), Image.EXITS, (Outcome.PAUSED, 21, 21, 2, 2)),
     # ends at 1 + 20, while the workers sleep until 41
     "exits, nothing probes": (SEED, Image.EXITS, (Outcome.PAUSED, 21, 21, 2, 2)),
     # back at 21, stop-first, one at a time: taken at 21 and 22; the workers end at 23, the watch is 5

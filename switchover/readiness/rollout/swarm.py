@@ -129,9 +129,7 @@ def _too_many(update: Update, slots: int) -> int:
 def _fails_in_time(turn: _Turn, update: Update) -> bool:
     """Whether its failure counts; one that never reached RUNNING counts whatever ``monitor`` says."""
     task = turn.task
-    if not turn.starts or task.fails_s == inf:
-        return False
-    return task.running_s == inf or task.fails_s - task.running_s <= update.monitoring_s
+    return turn.starts and task.fails_s < inf and task.fails_s - task.running_s <= update.monitoring_s
 
 
 def _turn(settings: Rollout, order: Order, life: _Life, task: Task) -> _Turn:
