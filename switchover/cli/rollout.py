@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from switchover.cli import say
+from switchover.cli import say, tell
 from switchover.cli.trouble import WrongUse
 
 if TYPE_CHECKING:
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 def rollout(options: argparse.Namespace) -> int:
     """Print how the update goes and what to change; 0 when no capacity is lost."""
-    from switchover.readiness.rollout.read import SettingsUnreadable, read_service
+    from switchover.readiness.compose.node import ComposeUnreadable
+    from switchover.readiness.rollout.read import read_service
     from switchover.readiness.rollout.study import study, to_json
 
     try:
         settings = _with(options, read_service(options.file, options.service))
-    except SettingsUnreadable as error:
-        raise WrongUse(str(error)) from None
+    except ComposeUnreadable as error:
+        for problem in error.problems:
+            tell(problem)
+        return 2
     found = study(options.service, settings)
     if options.json:
         say(json.dumps(to_json(found), indent=2))
@@ -67,12 +70,13 @@ def _with(options: argparse.Namespace, settings: Rollout) -> Rollout:
 
 def _seconds(options: argparse.Namespace, name: str, default: float) -> float:
     """The option as seconds, bare or with units."""
-    from switchover.readiness.rollout.read import LONGEST_S, SHORTEST_S, seconds_of
+    from switchover.readiness.compose.values import seconds
+    from switchover.readiness.rollout.read import LONGEST_S, SHORTEST_S
 
     given = getattr(options, name)
     if given is None:
         return default
-    found = seconds_of(given, bare=True)
+    found = seconds(given, bare=True)
     if found is None or not SHORTEST_S <= found <= LONGEST_S:
         raise WrongUse(f"--{name} {given}: no duration from 100ms to 24h; as in 20s or 1m30s")
     return found

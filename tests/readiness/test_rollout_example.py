@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from switchover.readiness.compose.node import ComposeUnreadable
 from switchover.readiness.rollout.advice import least_delay_s, lossless
 from switchover.readiness.rollout.balancer import requests
-from switchover.readiness.rollout.read import SettingsUnreadable, read_service
+from switchover.readiness.rollout.read import read_service
 from switchover.readiness.rollout.settings import FirstCheck, HealthCheck, Image, OnFailure, Rollout, Update
 from switchover.readiness.rollout.swarm import simulate
 from switchover.readiness.rollout.timeline import Version
@@ -26,13 +27,16 @@ def test_the_file_holds_the_values_of_the_guide(example: Rollout) -> None:
     assert example == SEED
 
 
-def test_start_stop_is_not_a_value_and_the_two_values_are_named(tmp_path: Path) -> None:
-    as_printed = tmp_path / "stack.yaml"
+def test_start_stop_is_not_a_value_and_the_two_values_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    as_printed = Path("stack.yaml")
     as_printed.write_text(EXAMPLE.read_text().replace("order: start-first", "order: start-stop"))
-    with pytest.raises(SettingsUnreadable) as raised:
+    with pytest.raises(ComposeUnreadable) as raised:
         read_service(as_printed, "service-a")
     assert raised.value.problems == (
-        "stack.yaml: services.service-a.deploy.update_config.order: 'start-stop' is not a value; "
+        "stack.yaml:20:16: services.service-a.deploy.update_config.order: 'start-stop' is not a value; "
         "start-first or stop-first",
     )
 
