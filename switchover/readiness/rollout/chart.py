@@ -80,7 +80,8 @@ def _capacity(timeline: Timeline, scale: _Scale, *, ascii_only: bool) -> Iterato
     each = timeline.replicas / levels
     for level in range(levels, 0, -1):
         parts = [min(1.0, max(0.0, serving / each - level + 1)) for serving in fewest]
-        says = f"{round(level * each)} serve" if level in (levels, 1) else f"{round(level * each)}      "
+        number = f"{round(level * each)}"
+        says = f"{number} serve" if level in (levels, 1) and timeline.replicas < 100 else f"{number:<{LABEL - 2}}"
         yield _row(says, [_block(part, ascii_only=ascii_only) for part in parts])
 
 
