@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,26 @@ def test_the_readme_names_every_key_of_a_plan() -> None:
     assert [
         key for key in sorted(keys) if f"`{key}`" not in README and f"{key}]" not in README and f"{key} =" not in README
     ] == []
+
+
+def findings() -> set[str]:
+    """The id of every finding and check in the code, for the source where it is for either side."""
+    ids = set()
+    for path in (ROOT / "switchover").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "Check"):
+                if node.args and isinstance(node.args[0], ast.Constant):
+                    ids.add(str(node.args[0].value))
+                elif node.args and isinstance(node.args[0], ast.JoinedStr):
+                    end = node.args[0].values[-1]
+                    assert isinstance(end, ast.Constant)
+                    ids.add(f"source{end.value}")
+    return ids
+
+
+def test_the_readme_names_every_finding() -> None:
+    assert len(findings()) > 70
+    assert [each for each in sorted(findings()) if f"`{each}`" not in README] == []
 
 
 def test_the_two_commands_stand_in_the_readme() -> None:

@@ -52,4 +52,5 @@ async def _compare(options: argparse.Namespace) -> Comparison:
         on_progress=progress,
         partitions=not options.any_partitions,
         jobs=max(1, options.jobs),
+        globals=True,
     )

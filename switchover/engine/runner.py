@@ -170,7 +170,13 @@ class Runner:
             return
         verdicts = await asyncio.gather(*(self._ask(gate.look()) for gate in step.gates))
         gates: list[Json] = [
-            {"name": gate.name, "ok": verdict.ok, "evidence": plain(verdict.evidence), "fix": verdict.fix}
+            {
+                "name": gate.name,
+                "ok": verdict.ok,
+                "evidence": plain(verdict.evidence),
+                "details": [plain(each) for each in verdict.details],
+                "fix": verdict.fix,
+            }
             for gate, verdict in zip(step.gates, verdicts, strict=True)
         ]
         self._write(step, What.GATES, gates=gates)

@@ -21,6 +21,8 @@ class Verdict:
     fix: str = ""
     waits: Waiting | None = None
     """Set when the no is only "not yet": the step is held, not failed."""
+    details: tuple[str, ...] = ()
+    """What the evidence sums up, a line each."""
 
 
 @dataclass(frozen=True, slots=True)

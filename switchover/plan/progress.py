@@ -63,6 +63,8 @@ class GateState:
     ok: bool | None
     evidence: str
     fix: str = ""
+    details: tuple[str, ...] = ()
+    """What the evidence sums up, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +427,7 @@ def _gate(raw: Json) -> GateState:
         ok if isinstance(ok, bool) else None,
         str(data.get("evidence", "")),
         str(data.get("fix", "")),
+        tuple(str(line) for line in _list(data.get("details"))),
     )
 
 

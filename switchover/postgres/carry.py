@@ -125,26 +125,29 @@ async def _owner(session: AsyncConnection, name: str) -> str:
 async def _carry_settings(session: AsyncConnection, former: str, new: str) -> None:
     wanted = await (await session.execute(_SETTINGS, (former,))).fetchall()
     for role, _ in await (await session.execute(_SETTINGS, (new,))).fetchall():
-        await session.execute(sql.SQL("ALTER {} RESET ALL").format(_whose(role, new)))
+        await session.execute(sql.SQL("ALTER {} RESET ALL").format(whose(role, new)))
     for role, settings in wanted:
         for each in settings:
             name, _, value = each.partition("=")
             await session.execute(
                 sql.SQL("ALTER {} SET {} = {}").format(
-                    _whose(role, new), sql.Identifier(*name.split(".")), _value(name, value)
+                    whose(role, new), sql.Identifier(*name.split(".")), setting_value(name, value)
                 )
             )
     if await (await session.execute(_SETTINGS, (new,))).fetchall() != wanted:
         raise Refused(f"the settings of {plain(former, 100)} could not be carried over exactly; nothing was renamed")
 
 
-def _whose(role: str | None, database: str) -> sql.Composed:
+def whose(role: str | None, database: str | None) -> sql.Composable:
+    """Whose settings ALTER changes: a database's, a role's in one database, a role's in all, or everybody's."""
+    if database is None:
+        return sql.SQL("ROLE ALL") if role is None else sql.SQL("ROLE {}").format(sql.Identifier(role))
     if role is None:
         return sql.SQL("DATABASE {}").format(sql.Identifier(database))
     return sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), sql.Identifier(database))
 
 
-def _value(name: str, value: str) -> sql.Composable:
+def setting_value(name: str, value: str) -> sql.Composable:
     """A stored value as ALTER … SET wants it: a list of names is given name by name, anything else as it is."""
     if name not in _QUOTED_LISTS:
         return sql.Literal(value)
@@ -159,11 +162,12 @@ async def _carry_privileges(session: AsyncConnection, former: str, new: str, own
         return
     base = sql.Identifier(new)
     for grantee in dict.fromkeys([*(row[0] for row in has), owner]):
-        await session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(base, _grantee(grantee)))
+        await session.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(base, to_whom(grantee)))
     for grantee, privilege, grantable in wanted:
-        given = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), base, _grantee(grantee))
+        given = sql.SQL("GRANT {} ON DATABASE {} TO {}").format(sql.SQL(privilege), base, to_whom(grantee))
         await session.execute(given + sql.SQL(" WITH GRANT OPTION" if grantable and grantee != owner else ""))
 
 
-def _grantee(name: str | None) -> sql.Composable:
+def to_whom(name: str | None) -> sql.Composable:
+    """A grantee; None is everybody."""
     return sql.SQL("PUBLIC") if name is None else sql.Identifier(name)

@@ -19,6 +19,8 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, told
 from switchover.postgres.fingerprint import read_fingerprint, schema_differences
+from switchover.postgres.globals.facts import global_facts
+from switchover.postgres.globals.read import mattering, read_named
 from switchover.postgres.rowdiff import count_changes, count_large_objects, explain
 from switchover.postgres.sequences import read_sequences
 from switchover.postgres.sums import Digest, Piece, sum_up, whole
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
+    from switchover.postgres.fingerprint import Facts
     from switchover.postgres.sequences import SequenceValue
 
     OnProgress = Callable[[str, float, float, str], None]
@@ -108,13 +111,15 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
     partitions: bool = True,
     jobs: int = AT_ONCE,
     not_data: Collection[str] = (),
+    globals: bool = False,
 ) -> Comparison:
     """Compare everything, under one snapshot on each side, by ``jobs`` sessions on each.
 
     A source that is written to meanwhile is compared as of ``source_snapshot``; sequences know no snapshot:
     ``sequences`` False leaves their values out. ``partitions`` False compares a partitioned table's rows as a
     whole, and not how it is parted. Rows of foreign tables cannot be looked at: unless ``not_data`` names them,
-    the verdict is INCOMPLETE at best.
+    the verdict is INCOMPLETE at best. ``globals`` compares what surrounds the database too: roles, memberships,
+    settings and privileges, which a copy gets only with its final name; passwords never.
     """
     async with AsyncExitStack() as stack:
         ours, theirs = await both(
@@ -126,6 +131,8 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
             _on(theirs, read_fingerprint(theirs.first, floor, partitions=partitions)),
         )
         differences = schema_differences(*facts)
+        if globals:
+            differences += schema_differences(*await _global_facts(ours, theirs))
         compared = await _tables(ours, theirs, on_progress, partitions=partitions)
         differences += [each.difference for each in compared if each.difference]
         values = await both(_on(ours, read_sequences(ours.first)), _on(theirs, read_sequences(theirs.first)))
@@ -185,6 +192,14 @@ async def _change(ours: _Side, theirs: _Side, name: str, number: int) -> TableCh
     if not counted.any:
         return None
     return TableChange(shown, counted.inserted, counted.updated, counted.deleted, exact=bool(matched.key))
+
+
+async def _global_facts(ours: _Side, theirs: _Side) -> tuple[Facts, Facts]:
+    """The roles that matter are the source's: whom else the target lets in shows in what it grants."""
+    roles = await _on(ours, mattering(ours.first))
+    return global_facts(
+        *await both(_on(ours, read_named(ours.first, roles)), _on(theirs, read_named(theirs.first, roles)))
+    )
 
 
 async def _on(side: _Side, work: Coroutine[object, object, T]) -> T:

@@ -15,8 +15,8 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.errors import CopyFailed
-from switchover.postgres.facts import client_major, client_program, server_facts
-from switchover.postgres.programs import Tools, named, run_program
+from switchover.postgres.facts import server_facts
+from switchover.postgres.programs import Tools, client_program, client_release, named, run_program
 from switchover.postgres.table import read_tables
 from switchover.postgres.together import all_of
 from switchover.words import count, size
@@ -95,8 +95,8 @@ async def dump(
     """Dump into a new folder, 0700 with files of 0600; a partial one of before is wiped. Raises CopyFailed."""
     started = time.monotonic()
     facts = await server_facts(source, tools.app)
-    client = await client_major(tools.bin)
-    if client is None or client < facts.major:
+    client = await client_release("pg_dump", tools.bin)
+    if client is None or client.major < facts.major:
         raise CopyFailed(f"pg_dump {client or 'is missing and'} cannot dump a server {facts.major}; set database.bin")
     await asyncio.to_thread(_wipe, folder)
     total = await _table_count(source, tools.app)
@@ -109,7 +109,7 @@ async def dump(
         os.umask(before)
     written, digest = await asyncio.to_thread(_seal, folder, tools.jobs)
     on_progress(f"dumped {count(counted.done, 'table')}, {size(written)}", counted.done, counted.done, "tables")
-    return DumpFacts(written, time.monotonic() - started, digest, counted.done, client)
+    return DumpFacts(written, time.monotonic() - started, digest, counted.done, client.major)
 
 
 async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: OnProgress) -> None:

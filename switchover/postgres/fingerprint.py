@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.postgres.catalog import LARGE_OBJECT_BYTES, LARGE_OBJECTS, QUERIES
+from switchover.postgres.connect import connect, told
+from switchover.postgres.viewdef import UNQUALIFIED_SINCE, unqualified
 from switchover.words import plain
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+    from switchover.postgres.connect import Database
 
 SHOWN = 160
 """Characters of a definition that a difference shows of each side."""
@@ -35,7 +39,8 @@ async def read_fingerprint(session: AsyncConnection, floor: int, *, partitions: 
         found = await session.execute(query.encode())
         for name, fact in await found.fetchall():
             key = (kind, str(name))
-            facts[key] = tuple(sorted((*facts.get(key, ()), " ".join(str(fact).split()))))
+            says = unqualified(str(fact)) if kind == "view" and floor < UNQUALIFIED_SINCE else str(fact)
+            facts[key] = tuple(sorted((*facts.get(key, ()), " ".join(says.split()))))
     facts["large objects", "all"] = (await _large_objects(session),)
     return facts
 
@@ -45,6 +50,28 @@ async def _large_objects(session: AsyncConnection) -> str:
     found = await session.execute(LARGE_OBJECTS.encode())
     digest = await session.execute(LARGE_OBJECT_BYTES.encode())
     return f"{await found.fetchone()} {await digest.fetchone()}"
+
+
+async def read_schema(db: Database, app: str) -> list[list[str]]:
+    """The schema as rows of kind, name and facts, sorted: for a file, and to be compared with later."""
+    with told(db):
+        async with await connect(db, app) as session:
+            await session.execute("SET search_path = pg_catalog")
+            facts = await read_fingerprint(session, session.info.server_version)
+    return [[kind, name, *each] for (kind, name), each in sorted(facts.items()) if kind != "large objects"]
+
+
+def schema_changes(before: list[list[str]], now: list[list[str]]) -> list[str]:
+    """What is new, gone or different since, a line each."""
+    then, today = ({(kind, name): facts for kind, name, *facts in rows} for rows in (before, now))
+    new = [f"new {kind} {plain(name, 200)}" for kind, name in today if (kind, name) not in then]
+    gone = [f"{kind} {plain(name, 200)} is gone" for kind, name in then if (kind, name) not in today]
+    other = [
+        f"{kind} {plain(name, 200)} differs"
+        for kind, name in today
+        if then.get((kind, name), today[kind, name]) != today[kind, name]
+    ]
+    return [*new, *gone, *other]
 
 
 def schema_differences(ours: Facts, theirs: Facts) -> list[str]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
 
 LONGEST_S = 86400.0
+COPYING = ("pg_dump", "pg_restore", "psql")
+"""The programs that a copy needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,34 @@ class Tools:
     bin: str | None
     app: str
     children: Children
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A client program's version."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+def client_program(name: str, bin: str | None) -> str:
+    """The path of a client program: in the plan's folder, else on the PATH."""
+    return str(Path(bin).expanduser() / name) if bin else name
+
+
+async def client_release(name: str, bin: str | None) -> Release | None:
+    """The version of a client program; None when there is none."""
+    program = client_program(name, bin)
+    if shutil.which(program) is None:
+        return None
+    said = await asyncio.to_thread(
+        subprocess.run, [program, "--version"], capture_output=True, text=True, check=False, timeout=10
+    )
+    number = re.search(r"(\d+)(?:\.(\d+))?", said.stdout)
+    return Release(int(number[1]), int(number[2] or 0)) if number else None
 
 
 def named(dbname: str) -> str:

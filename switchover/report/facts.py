@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from switchover.plan.decide import forecast, step_of
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
-from switchover.plan.progress import StepStatus
+from switchover.plan.progress import ActionStatus, StepStatus
 from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
 from switchover.report import evidence
 from switchover.report.service import Service, service
@@ -18,7 +18,7 @@ from switchover.report.verdict import not_proved, proved, verdict
 from switchover.words import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from switchover.plan.journal import Entry
     from switchover.plan.progress import Progress, StepState
@@ -75,6 +75,14 @@ class Report:
     cutover_s: float | None
     """From the first change to the end, holds and lost runs included."""
     forecast_s: tuple[float, float] | None
+    remarks: tuple[dict[str, Json], ...]
+    """What the preflight warned of last, each with the reason for which it was accepted, if it was."""
+    made: tuple[str, ...]
+    """Roles, settings and privileges that the target lacked and was given."""
+    clients: tuple[dict[str, Json], ...]
+    """Who was connected to the source before the fence, and so must be pointed to the target."""
+    came_back: tuple[dict[str, Json], ...]
+    """Who connected to the source although it was fenced."""
     dns: tuple[dict[str, Json], ...]
     comparisons: tuple[dict[str, Json], ...]
     changes: tuple[dict[str, Json], ...]
@@ -115,6 +123,10 @@ def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Rep
         timings=_timings(progress),
         cutover_s=_cutover_s(step_of(progress, StepName.CUTOVER)),
         forecast_s=(round(expected.low_s, 1), round(expected.high_s, 1)) if expected else None,
+        remarks=_remarks(spec, progress),
+        made=_made(progress),
+        clients=_listed(_fence(progress).get("clients") or step_of(progress, StepName.REHEARSAL).facts.get("clients")),
+        came_back=_listed(_fence(progress).get("came_back")),
         dns=evidence.rows(states, "servers"),
         comparisons=evidence.rows(states, "comparison"),
         changes=evidence.rows(states, "changes"),
@@ -139,9 +151,43 @@ def _reasons(spec: Spec) -> tuple[str, ...]:
         reasons.append(f"lead of {duration(spec.dns.lead)} instead of 48h: {spec.dns.lead_reason}")
     if spec.window is not None and spec.window.length < SHORTEST_WINDOW:
         reasons.append(f"window of {duration(spec.window.length)} instead of 2h: {spec.window.short_reason}")
+    reasons += [f"preflight {name} accepted: {why}" for name, why in spec.database.accept.items()]
     if spec.dns.accept:
         reasons.append(f"accepted as left behind in DNS: {', '.join(spec.dns.accept)}")
     return tuple(reasons)
+
+
+def _remarks(spec: Spec, progress: Progress) -> tuple[dict[str, Json], ...]:
+    """The cutover's own look counts; before it the rehearsal's."""
+    steps = (step_of(progress, name) for name in (StepName.CUTOVER, StepName.REHEARSAL))
+    found = next((state.facts["preflight"] for state in steps if state.facts.get("preflight")), None)
+    return tuple(
+        {**each, "accepted": spec.database.accept.get(str(each.get("id")), "no")}
+        for each in _listed(found)
+        if each.get("severity") != "info"
+    )
+
+
+def _made(progress: Progress) -> tuple[str, ...]:
+    """What was lacking when it was intended: a run that was killed has made it all the same."""
+    steps = (step_of(progress, name) for name in (StepName.REHEARSAL, StepName.CUTOVER))
+    done = (
+        action
+        for state in steps
+        for action in state.actions
+        if action.id == "copy-globals" and action.status is ActionStatus.DONE
+    )
+    says = (action.before.get("says") for action in done)
+    return tuple(str(each) for some in says if isinstance(some, list) for each in some)
+
+
+def _fence(progress: Progress) -> Mapping[str, Json]:
+    actions = step_of(progress, StepName.CUTOVER).actions
+    return next((action.result for action in actions if action.id == "fence-source"), {})
+
+
+def _listed(found: Json) -> tuple[dict[str, Json], ...]:
+    return tuple(each for each in found if isinstance(each, dict)) if isinstance(found, list) else ()
 
 
 def _opened(entries: Sequence[Entry]) -> str:
@@ -159,7 +205,8 @@ def _first_write(entries: Sequence[Entry]) -> dict[str, Json] | None:
 
 def _timings(progress: Progress) -> tuple[Timing, ...]:
     rehearsed = {
-        action.id.removesuffix("-rehearsal"): action.seconds for action in step_of(progress, StepName.REHEARSAL).actions
+        action.id.removesuffix("-rehearsal").removesuffix("-trial"): action.seconds
+        for action in step_of(progress, StepName.REHEARSAL).actions
     }
     took = {action.id.removesuffix("-final"): action.seconds for action in step_of(progress, StepName.CUTOVER).actions}
     timings = [Timing(phase, rehearsed.get(phase), took.get(phase)) for phase in {**took, **rehearsed}]

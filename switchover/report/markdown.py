@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from switchover.report.story import Moment
 
 
+CLIENT = ("address", "application_name", "user", "count")
+
+
 def markdown(report: Report) -> str:
     """The whole report."""
     zone = ZoneInfo(report.timezone) if report.timezone else None
@@ -32,7 +35,11 @@ def markdown(report: Report) -> str:
         _outage(report, zone),
         _changes(report),
         _timing(report),
+        _rows("What the preflight warned of", ("id", "severity", "evidence", "accepted"), report.remarks),
+        _bullets("Made on the new server", report.made),
         _comparisons(report),
+        _rows("Who was connected to the old database", CLIENT, report.clients),
+        _rows("Who came back to it after the fence", CLIENT, report.came_back),
         _moments("Who decided what", report.people, zone),
         _moments("Timeline", report.timeline, zone),
         _dns(report, zone),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from switchover.plan.journal import Entry, Json
     from switchover.plan.outline import StepName
     from switchover.plan.spec import Spec
+    from switchover.postgres.finding import Finding
 
 
 @dataclass(slots=True)
@@ -44,6 +45,12 @@ class Context:
     snapshot_name: str | None = None
     size: int | None = None
     """Bytes of the source's database, as this run last saw it."""
+    schema: str | None = None
+    """The hash of the source's schema when the rehearsal began."""
+    clients: list[Json] = field(default_factory=list)
+    """Who was connected to the source when the rehearsal began."""
+    findings: tuple[Finding, ...] = ()
+    """What this run's preflight found."""
     authorities: dict[str, Authority] = field(default_factory=dict)
 
     @property

@@ -14,12 +14,14 @@ from switchover.steps.caches import caches_action
 from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fence_action, source_mark
+from switchover.steps.fitness import database_gates, journaled
+from switchover.steps.globals import globals_action
 from switchover.steps.lower_ttl import nothing_left_behind, permitted, still_low
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import may_undo, open_action, sequences_action
 from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
-from switchover.steps.rehearsal import chosen_way, database_gates
+from switchover.steps.rehearsal import chosen_way
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def build(context: Context, runner: Runner) -> Step:
         gates=tuple(_gates(context)),
         actions=(
             *maintenance_action(context, on=True),
+            globals_action(context),
             fence_action(context),
             *copy_actions(copying, chosen_way(context), where="beside the target"),
             sequences_action(context, copying),
@@ -55,6 +58,7 @@ def build(context: Context, runner: Runner) -> Step:
         go="everything is ready; a person says go",
         undo_on_failure=True,
         may_undo=lambda: may_undo(context, copying),
+        facts=lambda: {"preflight": journaled(context.findings)},
         around=lambda: metered(context, runner, StepName.CUTOVER),
     )
 

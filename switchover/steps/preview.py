@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from switchover.engine.live import Live
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from switchover.engine.step import Gate, Step
     from switchover.plan.journal import Draft, Entry
+    from switchover.postgres.finding import Finding
 
 BEFORE_CUTOVER = (StepName.READINESS, StepName.REHEARSAL, StepName.LOWER_TTL, StepName.WINDOW)
 
@@ -66,7 +68,15 @@ def preview_step(path: Path, name: StepName) -> tuple[PreviewAction, ...]:
     )
 
 
-async def look(path: Path) -> list[tuple[StepName, str, Verdict]]:
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Every gate before the cutover as it stands now, and what the preflight of both servers found."""
+
+    gates: tuple[tuple[StepName, str, Verdict], ...]
+    findings: tuple[Finding, ...]
+
+
+async def look(path: Path) -> Looked:
     """Look at the gates of every step before the cutover."""
 
     async def one(name: StepName, gate: Gate) -> tuple[StepName, str, Verdict]:
@@ -75,8 +85,9 @@ async def look(path: Path) -> list[tuple[StepName, str, Verdict]]:
         except EXPECTED as error:
             return name, gate.name, Verdict(None, plain(str(error)))
 
-    wanted = [(name, gate) for name in BEFORE_CUTOVER for gate in _step(path, name)[1].gates]
-    return list(await asyncio.gather(*(one(name, gate) for name, gate in wanted)))
+    steps = {name: _step(path, name) for name in BEFORE_CUTOVER}
+    gates = await asyncio.gather(*(one(name, gate) for name, (_, step) in steps.items() for gate in step.gates))
+    return Looked(tuple(gates), steps[StepName.REHEARSAL][0].findings)
 
 
 async def preview_rollback(path: Path) -> list[str]:

@@ -10,9 +10,12 @@ from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import step_of
 from switchover.plan.outline import StepName
 from switchover.postgres.copy import hold_snapshot
-from switchover.postgres.facts import preflight, server_facts
+from switchover.postgres.facts import server_facts
 from switchover.postgres.scratch import database_exists, drop_copy
+from switchover.postgres.sessions import by_client, clients
 from switchover.steps.copying import Copying, compare_action, copy_actions
+from switchover.steps.fitness import database_gates, journaled, keep_schema
+from switchover.steps.globals import globals_action
 from switchover.words import size
 
 if TYPE_CHECKING:
@@ -35,8 +38,9 @@ def build(context: Context) -> Step:
     way = context.spec.database.copy_
     return Step(
         StepName.REHEARSAL,
-        (*database_gates(context), Gate("room for the dump", _room(context))),
+        (*database_gates(context), *([Gate("room for the dump", _room(context))] if way != "stream" else ())),
         (
+            globals_action(context),
             *(_rehearse(context, "trial", "stream") if way is None else ()),
             *_rehearse(context, "rehearsal", way or "dump"),
         ),
@@ -69,6 +73,10 @@ async def _hold(context: Context) -> Callable[[], Awaitable[None]]:
     """Keep one snapshot for dump and comparison, so that both see the same source while it is written to."""
     context.snapshot, context.snapshot_name = await hold_snapshot(context.source, context.app)
     context.size = (await server_facts(context.source, context.app)).size_bytes
+    context.schema = await keep_schema(context)
+    context.clients = [
+        each.to_json() for each in by_client(await clients(context.source, context.app, context.app_prefix))
+    ]
 
     async def let_go() -> None:
         if context.snapshot is not None:
@@ -78,31 +86,13 @@ async def _hold(context: Context) -> Callable[[], Awaitable[None]]:
     return let_go
 
 
-def database_gates(context: Context) -> list[Gate]:
-    """What can be asked of both servers before anything is copied."""
-
-    async def look() -> Verdict:
-        found = await preflight(context.source, context.target, context.app, bin=context.spec.database.bin)
-        blocks = [each for each in found if each.severity == "block"]
-        said = "; ".join(f"{each.severity} {each.id}: {each.evidence}" for each in found) or "nothing to remark"
-        if blocks:
-            return Verdict(
-                False,
-                "; ".join(f"{each.id}: {each.evidence}" for each in blocks),
-                "; ".join(each.fix for each in blocks if each.fix),
-            )
-        return Verdict(True, said)
-
-    return [Gate("both servers are fit for the copy", look)]
-
-
 def _room(context: Context) -> Callable[[], Awaitable[Verdict]]:
     async def look() -> Verdict:
         facts = await server_facts(context.source, context.app)
         free = shutil.disk_usage(context.folder).free
         says = f"{size(free)} free beside the plan, the database is {size(facts.size_bytes)}"
         if free < facts.size_bytes * DUMP_SHARE:
-            return Verdict(False, says, "free some space, or keep the plan on a larger disk")
+            return Verdict(False, says, 'free some space, keep the plan on a larger disk, or copy = "stream"')
         return Verdict(True, says)
 
     return look
@@ -148,6 +138,9 @@ def _facts(context: Context) -> Facts:
         "ways": {**ways},
         "seconds": ways[way],
         "size": context.size,
+        "schema": context.schema,
+        "clients": context.clients,
+        "preflight": journaled(context.findings),
         "bytes": dumped.get("bytes"),
         "dump": dumped.get("folder") if context.spec.database.keep_dump else None,
         "sha256": dumped.get("sha256"),

@@ -90,7 +90,7 @@ def rail_row(state: StepState, *, width: int, ascii_only: bool) -> Text:
         duration(state.seconds) if state.status is StepStatus.DONE and state.seconds is not None else str(state.status)
     )
     text = Text.assemble(mark(state.status, ascii_only=ascii_only), f" {STEP[state.name].title}")
-    text.append(f"{word:>{max(1, width - text.cell_len)}}", STYLES[state.status])
+    text.append(f" {word:>{max(1, width - text.cell_len - 1)}}", STYLES[state.status])
     return text
 
 
@@ -168,6 +168,7 @@ def _gates(gates: tuple[GateState, ...], *, ascii_only: bool) -> list[Text]:
         lines.append(
             Text.assemble(" ", mark(state, ascii_only=ascii_only), f" {plain(gate.name)}: {plain(gate.evidence, 300)}")
         )
+        lines += [Text(f"     {plain(line, 300)}", STYLES["warn"]) for line in gate.details]
         if gate.ok is not True and gate.fix:
             lines.append(Text(f"     {plain(gate.fix, 300)}", "bold"))
     return lines

@@ -58,9 +58,9 @@ class World:
     """The lab, and the ways a test looks at it and puts it back."""
 
     lab: Lab
-    copy: str = "dump"
-    """How the plans that are written from now on copy."""
-    _prepared: float = field(default=0.0)
+    copy: str | None = "dump"
+    """How the plans that are written from now on copy; None leaves it open."""
+    _prepared: dict[str | None, float] = field(default_factory=dict)
 
     @property
     def plan(self) -> Path:
@@ -100,15 +100,15 @@ class World:
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
         """As ``reset``, with every step before the cutover done and the window open."""
-        kept = self.lab.folder / "prepared"
+        kept = self.lab.folder / f"prepared-{self.copy}"
         self.reset(old_settings=old_settings)
-        if time.monotonic() - self._prepared > FRESH_FOR_S or not kept.exists():
+        if not kept.exists() or time.monotonic() - self._prepared[self.copy] > FRESH_FOR_S:
             self.through("window")
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir()
             shutil.copy2(self.plan, kept / "plan")
             shutil.copytree(self._folder(), kept / "folder")
-            self._prepared = time.monotonic()
+            self._prepared[self.copy] = time.monotonic()
             self._await_window()
             return
         shutil.copy2(kept / "plan", self.plan)
@@ -229,7 +229,8 @@ class World:
 
     def _write_plan(self) -> None:
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
-        text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
+        if self.copy is not None:
+            text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
         for old, new in (
             (r"names       = .*", 'names       = ["shop.test"]'),
             (r"lead        = .*", 'lead        = "1s"'),
@@ -238,7 +239,7 @@ class World:
         ):
             text = re.sub(old, new, text)
         text = text[: text.index("[[checklist]]")]
-        opens = datetime.now(UTC) + timedelta(seconds=15)
+        opens = datetime.now(UTC) + timedelta(seconds=22)
         text = re.sub(r"start        = .*", f"start        = {opens:%Y-%m-%dT%H:%M:%S}", text)
         for side in self.plan.parent.glob("shop.toml*"):
             if side.is_file():

@@ -142,7 +142,7 @@ async def test_a_failed_restore_is_told_in_the_servers_words(pair: Pair, tmp_pat
 
 async def test_tools_older_than_the_server_are_refused(pair: Pair, tmp_path: Path) -> None:
     old = Tools(1, str(pair.source.cluster.bin), APP, Children())
-    with pytest.raises(CopyFailed, match="pg_dump 16 cannot dump a server 18"):
+    with pytest.raises(CopyFailed, match=r"pg_dump 16\.\d+ cannot dump a server 18"):
         await dump(pair.target.db, tmp_path / "dump", old, snapshot=None, on_progress=silent)
 
 

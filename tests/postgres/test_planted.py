@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from switchover.postgres.compare import Verdict, changes, compare
@@ -117,14 +119,21 @@ PLANTED = {
     "blanks at the end of a bpchar": "UPDATE spans SET c = 'x   '",
 }
 
+AROUND = {
+    "a role's attribute": ("role", "ALTER ROLE {app} CREATEDB"),
+    "a role's time": ("role", "ALTER ROLE {app} VALID UNTIL '2031-01-01'"),
+    "a membership": ("membership", "REVOKE {group} FROM {app}"),
+    "a membership's option": ("membership", "GRANT {group} TO {app} WITH INHERIT FALSE"),
+    "a role's setting": ("role setting", "ALTER ROLE {app} SET work_mem = '1MB'"),
+    "a role's setting in the database": ("role setting", "ALTER ROLE {app} IN DATABASE {db} SET work_mem = '1MB'"),
+    "a database's setting": ("database setting", "ALTER DATABASE {db} SET work_mem = '1MB'"),
+    "a database's privilege": ("database privileges", "GRANT CREATE ON DATABASE {db} TO {app}"),
+    "a database's privilege less": ("database privileges", "REVOKE TEMPORARY ON DATABASE {db} FROM PUBLIC"),
+}
+
 HARMLESS = {
     "row order": "CLUSTER things USING things_a; ALTER TABLE things SET WITHOUT CLUSTER",
     "page layout": "DELETE FROM keyless WHERE x = 3; INSERT INTO keyless VALUES (3, NULL); VACUUM FULL keyless",
-    "the time zone": "ALTER DATABASE {db} SET timezone = 'Asia/Tokyo'",
-    "the date style": "ALTER DATABASE {db} SET datestyle = 'SQL, DMY'",
-    "float digits": "ALTER DATABASE {db} SET extra_float_digits = -3",
-    "bytea output": "ALTER DATABASE {db} SET bytea_output = 'escape'",
-    "interval style": "ALTER DATABASE {db} SET intervalstyle = 'sql_standard'",
     "our own notes": "CREATE SCHEMA switchover; CREATE TABLE switchover.fact (k int)",
     "fresh statistics": "ANALYZE",
     "a first vacuum": "DELETE FROM refers; INSERT INTO refers VALUES (1, 1); VACUUM FREEZE refers",
@@ -134,26 +143,49 @@ HARMLESS = {
     "WHERE id = 2",
     "an index built again": "REINDEX TABLE things",
     "a rewritten table": "ALTER TABLE things SET LOGGED; VACUUM FULL things",
-    "the search path": "ALTER DATABASE {db} SET search_path = odd",
-    "no scans in step": "ALTER DATABASE {db} SET synchronize_seqscans = on",
     "a materialized view refreshed": "REFRESH MATERIALIZED VIEW kept",
+    "the fence's setting": "ALTER DATABASE {db} SET default_transaction_read_only = off",
+    "a password": "ALTER ROLE {app} PASSWORD 'another'",
+    "a role that has nothing here": "CREATE ROLE {other} SUPERUSER; GRANT {group} TO {other}; "
+    "ALTER ROLE {other} SET work_mem = '1MB'",
+}
+
+SETTINGS = {
+    "the time zone": "timezone = 'Asia/Tokyo'",
+    "the date style": "datestyle = 'SQL, DMY'",
+    "float digits": "extra_float_digits = -3",
+    "bytea output": "bytea_output = 'escape'",
+    "interval style": "intervalstyle = 'sql_standard'",
+    "the search path": "search_path = odd",
+    "no scans in step": "synchronize_seqscans = on",
 }
 
 
-async def verdict(pair: Pair) -> tuple[Verdict, tuple[str, ...]]:
-    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent)
+async def verdict(pair: Pair, *, globals: bool = True) -> tuple[Verdict, tuple[str, ...]]:
+    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent, globals=globals)
     return found.verdict, found.differences
 
 
 def run(pair: Pair, statements: str) -> None:
-    for statement in statements.replace("{db}", f'"{pair.target.name}"').split("; "):
+    names = {"db": pair.target.name, **{role: f"{role}_{pair.tag}" for role in ("app", "group", "other")}}
+    for word, name in names.items():
+        statements = statements.replace(f"{{{word}}}", f'"{name}"')
+    for statement in statements.split("; "):
         pair.target.run(statement)
 
 
 @pytest.fixture
-def shops(pair: Pair) -> Pair:
-    pair.both(SHOP)
-    return pair
+def shops(pair: Pair) -> Iterator[Pair]:
+    """On both sides the shop, and an application that belongs to a group."""
+    app, group = f"app_{pair.tag}", f"group_{pair.tag}"
+    for side in (pair.source, pair.target):
+        side.run(SHOP)
+        side.role(app)
+        side.role(group)
+        side.run(f"GRANT {group} TO {app}; GRANT SELECT ON things TO {app}")
+    yield pair
+    for side in (pair.source, pair.target):
+        side.cluster.run(f'DROP DATABASE "{side.name}" WITH (FORCE)')
 
 
 async def test_two_majors_of_one_shop_are_the_same(shops: Pair) -> None:
@@ -166,6 +198,24 @@ async def test_a_planted_difference_is_found(shops: Pair, planted: str) -> None:
     found, differences = await verdict(shops)
     assert found is Verdict.DIFFERS
     assert differences
+
+
+@pytest.mark.parametrize("planted", AROUND)
+async def test_a_planted_difference_around_the_database_is_found(shops: Pair, planted: str) -> None:
+    kind, statement = AROUND[planted]
+    run(shops, statement)
+    found, (said,) = await verdict(shops)
+    assert found is Verdict.DIFFERS
+    assert said.startswith(f"{kind} ")
+    assert await verdict(shops, globals=False) == (Verdict.SAME, ())
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+async def test_a_setting_that_shows_rows_otherwise_is_all_that_differs(shops: Pair, setting: str) -> None:
+    run(shops, f"ALTER DATABASE {{db}} SET {SETTINGS[setting]}")
+    assert await verdict(shops, globals=False) == (Verdict.SAME, ())
+    _, (said,) = await verdict(shops)
+    assert said.startswith("database setting ")
 
 
 @pytest.mark.parametrize("harmless", HARMLESS)

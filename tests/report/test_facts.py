@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from switchover.plan.journal import What
+from switchover.plan.journal import Json, What
 from switchover.plan.outline import StepName
 from switchover.report import as_json
 from switchover.report.verdict import CLAIMS
@@ -226,3 +226,36 @@ def test_a_server_that_was_set_aside_is_named_beside_the_claims(story: Story) ->
     assert "what ns3.example.net 192.0.2.3 served: accepted as unproven, or not to be reached from here" in (
         story.report().not_proved
     )
+
+
+def test_what_the_preflight_said_and_who_was_there_are_repeated(story: Story) -> None:
+    story.spec = story.spec.model_copy(
+        update={"database": story.spec.database.model_copy(update={"accept": {"locale": "it sorts by itself"}})}
+    )
+    client: dict[str, Json] = {"address": "192.0.2.7", "application_name": "shop", "user": "shop", "count": 3}
+    story.begin(StepName.REHEARSAL, "copy-globals")
+    story.tell("rehearsal", What.INTENT, "copy-globals", before={"says": ["make role shop"], "lacking": []})
+    story.tell("rehearsal", What.DONE, "copy-globals", proof={}, result={}, seconds=0.1)
+    story.complete(
+        StepName.REHEARSAL,
+        preflight=[
+            {"id": "locale", "severity": "warn", "evidence": "C and de"},
+            {"id": "versions", "severity": "info", "evidence": "16 to 18"},
+        ],
+        clients=[client],
+    )
+
+    report = story.report()
+    assert report.remarks == (
+        {"id": "locale", "severity": "warn", "evidence": "C and de", "accepted": "it sorts by itself"},
+    )
+    assert report.made == ("make role shop",)
+    assert report.clients == (client,)
+    assert "preflight locale accepted: it sorts by itself" in report.reasons
+
+    story.begin(StepName.CUTOVER, "fence-source")
+    story.tell("cutover", What.INTENT, "fence-source", before={})
+    back: dict[str, Json] = {**client, "count": 1}
+    story.tell("cutover", What.DONE, "fence-source", proof={}, result={"clients": [], "came_back": [back]}, seconds=0.1)
+    assert story.report().came_back == (back,)
+    assert "## Who came back to it after the fence" in story.markdown()

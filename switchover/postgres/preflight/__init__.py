@@ -1,0 +1,42 @@
+"""What a connection can tell of both servers before anything is copied: every finding with its reason and its mend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from switchover.postgres.preflight.between import between
+from switchover.postgres.preflight.clients import client_findings
+from switchover.postgres.preflight.health import SOURCE_ONLY, TARGET_ONLY, health
+from switchover.postgres.preflight.look import look
+from switchover.postgres.preflight.objects import OBJECTS
+from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
+from switchover.postgres.programs import COPYING, client_release
+from switchover.postgres.together import both
+
+if TYPE_CHECKING:
+    from switchover.postgres.connect import Database
+    from switchover.postgres.finding import Finding
+
+SOURCE = (*OBJECTS, *health("source"), *SOURCE_ONLY)
+TARGET = (*health("target"), *TARGET_ONLY)
+
+
+async def preflight(source: Database, target: Database, app: str, *, bin: str | None) -> tuple[Finding, ...]:
+    """Look at both sides at once, and hold them against each other; nothing is changed.
+
+    Roles, settings and privileges are told by ``global_findings``, the fence by ``fence_findings``. Raises
+    Unreachable and Refused.
+    """
+    ours, theirs = await both(
+        look("source", source, app, (*SOURCE, SUPERUSER_ONLY)), look("target", target, app, TARGET)
+    )
+    releases = {name: await client_release(name, bin) for name in COPYING}
+    own = [each for each in ours.findings if each.id != SUPERUSER_ONLY.id or not theirs.facts.superuser]
+    today = datetime.now(UTC).date()
+    return (
+        *between(ours, theirs, today),
+        *client_findings(releases, ours.facts, theirs.facts),
+        *own,
+        *theirs.findings,
+    )

@@ -1,0 +1,179 @@
+"""What one look at one side tells: facts to be held against the other side's, and its own findings."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from switchover.postgres.connect import connect, told
+from switchover.postgres.facts import ServerFacts, read_facts
+from switchover.postgres.finding import Finding
+from switchover.postgres.preflight.check import Check, Side, run_checks
+from switchover.words import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from psycopg import AsyncConnection
+
+    from switchover.postgres.connect import Database
+
+TRIES = 3
+
+_LOCALE = """
+SELECT d.datcollate, d.datctype, to_jsonb(d) ->> 'datlocprovider',
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+FROM pg_database d WHERE d.datname = current_database()
+"""
+_SORTED_BY = "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
+
+_SETTINGS = """
+SELECT s.name, s.reset_val FROM pg_settings s WHERE s.name = ANY(%s) AND NOT EXISTS (
+  SELECT FROM pg_db_role_setting r, unnest(r.setconfig) e WHERE split_part(e, '=', 1) = s.name
+  AND (r.setrole = 0 OR r.setrole = (SELECT oid FROM pg_roles WHERE rolname = current_user))
+  AND (r.setdatabase = 0 OR r.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())))
+"""
+"""The server's own: what is set for a database or a role is carried over with it. Our sessions pin many of them, so
+it is the value a RESET would give that counts."""
+
+_INSTALLED = "SELECT extname, extversion FROM pg_extension"
+_OFFERED = """
+SELECT a.name, a.default_version, coalesce(bool_or(v.superuser AND NOT v.trusted), true),
+  a.installed_version IS NOT NULL
+FROM pg_available_extensions a
+LEFT JOIN pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version GROUP BY 1, 2, 4
+"""
+_CONNECTIONS = """
+SELECT current_setting('max_connections')::int, (SELECT count(*)::int FROM pg_stat_activity
+  WHERE usesysid IS NOT NULL AND NOT starts_with(application_name, 'switchover'))
+"""
+_STANDBYS = "SELECT count(*)::int FROM pg_stat_replication WHERE state = 'streaming'"
+
+APPLICATION = (
+    *("TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits", "xmlbinary", "xmloption"),
+    *("lc_messages", "lc_monetary", "lc_numeric", "lc_time", "search_path", "default_text_search_config"),
+    *(
+        "standard_conforming_strings",
+        "backslash_quote",
+        "array_nulls",
+        "transform_null_equals",
+        "quote_all_identifiers",
+    ),
+    *("default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable"),
+    *("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "row_security", "synchronous_commit"),
+    *("default_table_access_method", "default_tablespace", "session_replication_role", "password_encryption"),
+)
+"""Settings that change what an application sees, or how long it may take."""
+
+SERVER = ("data_checksums", "archive_mode", "shared_preload_libraries", "server_encoding", "max_wal_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One that a server offers."""
+
+    version: str
+    superuser_only: bool
+    installed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One side as a connection shows it."""
+
+    side: Side
+    facts: ServerFacts
+    locale: tuple[str | None, ...]
+    """collate, ctype, provider, ICU's or the provider's own name."""
+    sorted_by: str | None
+    """The version of the library that sorts; None where it has none, or cannot be asked."""
+    settings: dict[str, str]
+    installed: dict[str, str]
+    offered: dict[str, Extension] = field(repr=False)
+    connections: int
+    in_use: int
+    standbys: int
+    skew_s: float
+    """How far its clock is ahead of ours, less what the round trip leaves open."""
+    findings: tuple[Finding, ...]
+
+
+async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> Look:
+    """Look at one side in one session. Raises Unreachable and Refused."""
+    with told(db):
+        async with await connect(db, app) as session:
+            await session.execute("SET search_path = pg_catalog")
+            pooled = await _is_pooled(session, db, app)
+            facts = await read_facts(session)
+            connections, in_use = (await (await session.execute(_CONNECTIONS)).fetchall())[0]
+            return Look(
+                side,
+                facts,
+                (await (await session.execute(_LOCALE)).fetchall())[0],
+                await _sorted_by(session),
+                dict(await (await session.execute(_SETTINGS, ([*APPLICATION, *SERVER],))).fetchall()),
+                dict(await (await session.execute(_INSTALLED)).fetchall()),
+                {name: Extension(*rest) for name, *rest in await (await session.execute(_OFFERED)).fetchall()},
+                connections,
+                in_use,
+                (await (await session.execute(_STANDBYS)).fetchall())[0][0],
+                await _skew(session),
+                (*_path(side, db, session, pooled), *await run_checks(session, side, checks)),
+            )
+
+
+async def _sorted_by(session: AsyncConnection) -> str | None:
+    if session.info.server_version < 150000:
+        return None
+    row = await (await session.execute(_SORTED_BY)).fetchone()
+    return row[0] if row is not None else None
+
+
+async def _skew(session: AsyncConnection) -> float:
+    """By the quickest of a few round trips: its clock was read somewhere within."""
+    best: tuple[float, float] | None = None
+    for _ in range(TRIES):
+        before, started = datetime.now(UTC), time.monotonic()
+        row = await (await session.execute("SELECT clock_timestamp()")).fetchone()
+        took = time.monotonic() - started
+        assert row is not None  # noqa: S101  always one row
+        ahead = (row[0] - before).total_seconds() - took / 2
+        best = min(best or (took, ahead), (took, ahead))
+    assert best is not None  # noqa: S101  at least one try
+    took, ahead = best
+    return max(abs(ahead) - took / 2, 0.0) * (1 if ahead > 0 else -1)
+
+
+async def _is_pooled(session: AsyncConnection, db: Database, app: str) -> bool:
+    """Whether sessions share backends: while another holds one, ours would get a second one, or had it before."""
+    async with await connect(db, app) as other:
+        first = await _backend(session)
+        async with other.transaction():
+            return await _backend(other) in (first, await _backend(session)) or await _backend(session) != first
+
+
+async def _backend(session: AsyncConnection) -> int:
+    row = await (await session.execute("SELECT pg_catalog.pg_backend_pid()")).fetchone()
+    assert row is not None  # noqa: S101  always one row
+    return int(row[0])
+
+
+def _path(side: Side, db: Database, session: AsyncConnection, pooled: bool) -> Iterable[Finding]:
+    """How the session reaches the server."""
+    if pooled:
+        says = f"the {side} is reached through a transaction pooler: sessions are not ours alone"
+        why = "snapshots, locks and settings would get lost between two statements"
+        yield Finding(f"{side}-pooler", "block", says, "give the server's own address", why)
+    host = session.info.host
+    if host.startswith(("/", "@")) or host in ("localhost", "127.0.0.1", "::1", ""):
+        return
+    if not session.pgconn.ssl_in_use:
+        says = f"the way to the {side}, {plain(host, 100)}, is not encrypted"
+        why = "passwords' hashes and every row go over it in the clear"
+        yield Finding(f"{side}-plaintext", "warn", says, "sslmode=verify-full in the plan's conninfo", why)
+    elif dict(db.params).get("sslmode") not in ("verify-ca", "verify-full"):
+        says = f"who answers as the {side}, {plain(host, 100)}, is not verified"
+        why = "whoever sits on the way can read and change every row"
+        yield Finding(f"{side}-unverified", "info", says, "sslmode=verify-full with sslrootcert in the conninfo", why)

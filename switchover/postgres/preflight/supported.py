@@ -1,0 +1,30 @@
+"""Which releases are still mended, and which are known to be unsafe (PostgreSQL's versioning and security pages)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+END_OF_LIFE = {
+    12: date(2024, 11, 21),
+    13: date(2025, 11, 13),
+    14: date(2026, 11, 12),
+    15: date(2027, 11, 11),
+    16: date(2028, 11, 9),
+    17: date(2029, 11, 8),
+    18: date(2030, 11, 14),
+}
+
+SAFE_CLIENT = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
+"""The first minor release whose pg_dump, pg_restore and psql hold against a hostile source: CVE-2025-8714,
+CVE-2025-8715 and CVE-2026-18408."""
+
+
+def is_ended(major: int, today: date) -> bool:
+    """Whether the major version gets no fixes any more; one we do not know of is newer than we are, or long gone."""
+    end = END_OF_LIFE.get(major)
+    return major < min(END_OF_LIFE) if end is None else today > end
+
+
+def is_unsafe(major: int, minor: int) -> bool:
+    """Whether client programs of this release lack the known fixes."""
+    return major < min(SAFE_CLIENT) or minor < SAFE_CLIENT.get(major, 0)
