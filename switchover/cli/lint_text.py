@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rules import RULES
+from switchover.readiness.compose.rules.secrets import hidden
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
@@ -17,18 +18,20 @@ if TYPE_CHECKING:
     from switchover.readiness.compose.rule import Finding
 
 WIDTH = 110
+LONGEST = 1000
+"""A longer line is not shown."""
 _HIDDEN = "•"
 
 
 def text(verdict: Verdict) -> str:
     """Every finding, the explanation of a rule at its first, and the sum."""
     said: set[str] = set()
-    hidden: dict[tuple[str, int], list[Mark]] = {}
+    marks: dict[tuple[str, int], list[Mark]] = {}
     for mark in verdict.hidden:
-        hidden.setdefault((mark.file, mark.line), []).append(mark)
+        marks.setdefault((mark.file, mark.line), []).append(mark)
     blocks = []
     for at, findings in groupby(verdict.findings, key=lambda finding: finding.at):
-        lines = [*_frame(at, verdict, hidden.get((at.file, at.line), []))]
+        lines = [*_frame(at, verdict, marks.get((at.file, at.line), []))]
         for finding in findings:
             lines += _finding(finding, is_new=finding.rule.id not in said)
             said.add(finding.rule.id)
@@ -46,13 +49,16 @@ def _finding(finding: Finding, *, is_new: bool) -> Iterator[str]:
             yield textwrap.fill(f"{name}: {words}", WIDTH, initial_indent="    ", subsequent_indent="          ")
 
 
-def _frame(at: Mark, verdict: Verdict, hidden: list[Mark]) -> Iterator[str]:
+def _frame(at: Mark, verdict: Verdict, marks: list[Mark]) -> Iterator[str]:
     lines = verdict.lines.get(at.file, ())
     if not 0 < at.line <= len(lines):
         return
     line = lines[at.line - 1]
-    for mark in hidden:
+    if len(line) > LONGEST:
+        return
+    for mark in marks:
         line = _covered(line, mark)
+    line = hidden(line)
     cut = max(0, at.column - 1 - WIDTH // 2) if len(line) > WIDTH else 0
     shown = plain(line[cut : cut + WIDTH].replace("\t", " "), WIDTH)
     width = max(1, min(at.end - at.column, len(shown) - (at.column - 1 - cut)))

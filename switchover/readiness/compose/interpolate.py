@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from switchover.readiness.compose.node import Mark
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LINE = re.compile(r"""\s*(?:export\s+)?([A-Za-z_][\w.-]*)\s*[=:]\s*('[^']*'|"(?:\\.|[^"\\])*"|[^\n]*)[^\n]*""")
+_LINE = re.compile(r"""\s*(?:export\s+)?([A-Za-z_][\w.-]*)[ \t]*[=:][ \t]*('[^']*'|"(?:\\.|[^"\\])*"|[^\n]*)[^\n]*""")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 DEEPEST = 16
 

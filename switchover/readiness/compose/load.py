@@ -85,9 +85,9 @@ class _Reader:
         """The bytes of a plain file; ``given`` by the operator it may be anywhere."""
         place = f"{named}: " if named is not None else ""
         shown = plain(str(path), 200)
-        if not given and not path.resolve().is_relative_to(self.root):
-            raise ComposeUnreadable(f"{place}{shown} lies outside {self.root}; --root FOLDER allows more")
         try:
+            if not given and not _resolved(path, named).is_relative_to(self.root):
+                raise ComposeUnreadable(f"{place}{shown} lies outside {self.root}; --root FOLDER allows more")
             with open(path, "rb", opener=_unblocked) as file:
                 about = os.fstat(file.fileno())
                 if not stat.S_ISREG(about.st_mode):
@@ -98,7 +98,7 @@ class _Reader:
                     )
                 return file.read(LARGEST + 1)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "no name of a file"
+            reason = error.strerror if isinstance(error, OSError) else None
             raise ComposeUnreadable(f"{place}{shown}: {reason or 'cannot be read'}") from None
 
     def env(self, path: Path, outer: Mapping[str, str], *, given: bool = False, named: Mark | None = None) -> Env:
@@ -107,7 +107,7 @@ class _Reader:
 
     def project(self, path: Path, variables: Variables, *, given: bool = False, named: Mark | None = None) -> Node:
         """A file with what it includes, and its services with what they extend."""
-        whole = path.resolve()
+        whole = _resolved(path, named)
         if whole in self._under_way:
             raise ComposeUnreadable(f"{named}: {plain(str(path), 200)} includes itself")
         self._under_way.append(whole)
@@ -125,7 +125,7 @@ class _Reader:
 
     def tree(self, path: Path, variables: Variables, *, given: bool = False, named: Mark | None = None) -> Node:
         """A file alone, its documents merged, its services in canonical form."""
-        whole = path.resolve()
+        whole = _resolved(path, named)
         if whole not in self._trees:
             if len(self._trees) >= MOST_FILES:
                 raise ComposeUnreadable(f"{named}: more than {count(MOST_FILES, 'file')}")
@@ -173,6 +173,13 @@ class _Reader:
             base = self._extended(there, other, wanted, variables, (*above, here))
             self._made[here] = merge_service(_without(base, "extends"), service)
         return self._made[here]
+
+
+def _resolved(path: Path, named: Mark | None) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a name with NUL, a ring of links
+        raise ComposeUnreadable(f"{named}: {plain(str(path), 200)} is no name of a file") from None
 
 
 def _without(node: Node, name: str) -> Node:

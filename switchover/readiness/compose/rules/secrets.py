@@ -38,11 +38,25 @@ _DEFAULT = re.compile(r"\$\{[A-Za-z_]\w*:?-([^}$]+)\}")
 _OPTION = re.compile(
     r"--?(?:\w+-)*(?:password|passwd|requirepass|secret|token|api-key)[= ]([^\s$-][^\s]*)", re.IGNORECASE
 )
+_NAMED = re.compile(r"""([\w.-]+)["']?[ \t]*[:=][ \t]*""")
+_SAID = re.compile(r"""--?[\w-]*(?:password|passwd|requirepass|secret|token|api-key)["',=\s]+""", re.IGNORECASE)
+_VARIABLE_ALONE = re.compile(r"""["']?\$(?:\w+|\{\w+\})["'\]},\s]*""")
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret; one that names a file does not."""
     return not name.upper().endswith(("_FILE", "_PATH")) and _NAME.search(name[-LONGEST:]) is not None
+
+
+def hidden(line: str) -> str:
+    """A line of the file with everything hidden that may be a secret; rather too much than too little."""
+    line = _IN_URL.sub(lambda found: found[0][: -len(found[1]) - 1] + "•" * len(found[1]) + "@", line)
+    line = _TOKEN.sub(lambda found: "•" * len(found[0]), line)
+    named = (found.end() for found in _NAMED.finditer(line) if is_secret_name(found[1]))
+    said = (found.end() for found in _SAID.finditer(line))
+    start = min((*named, *said), default=len(line))
+    rest = line[start:]
+    return line if _VARIABLE_ALONE.fullmatch(rest) else line[:start] + "•" * len(rest)
 
 
 def _pairs(service: Service) -> Iterator[tuple[Place, str, Node]]:
