@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from switchover.readiness.compose.values import Image, Mount, Port, number, seconds
@@ -43,6 +44,8 @@ DATA_AT = {
 }
 """Programs that keep data, by the last part of their image's name, and where they keep it."""
 
+_SLOW_TO_STOP = frozenset(DATA_AT) - {"redis", "valkey", "minio"}
+_NAMES = frozenset({"db", "database", "postgresql"}) | DATA_AT.keys()
 _BALANCERS = frozenset({"traefik", "nginx-proxy", "haproxy", "caddy-docker-proxy", "docker-flow-proxy"})
 _MANAGER = re.compile(r"node\.role\s*==\s*manager")
 
@@ -67,6 +70,8 @@ class Service:
     """How long it takes to start, where the plan says so."""
     is_awaited: bool = False
     """Another service waits until it has completed: it is a job."""
+    shared: frozenset[str] = frozenset()
+    """The project's volumes that every node has."""
 
     def get(self, *path: Step) -> Node | None:
         """What stands at this path."""
@@ -109,9 +114,20 @@ class Service:
     @cached_property
     def is_stateful(self) -> bool:
         """A database, or a service that writes to a volume of its own."""
-        return self.data_at is not None or any(
-            mount.kind == "volume" and mount.source and not mount.read_only for mount in self.mounts
+        return (
+            self.data_at is not None
+            or re.split(r"[-_.]", self.name.lower())[-1] in _NAMES
+            or any(self.is_own(mount) for mount in self.mounts)
         )
+
+    @cached_property
+    def is_slow_to_stop(self) -> bool:
+        """A database that writes what it holds in memory before it ends."""
+        return self.image is not None and self.image.program in _SLOW_TO_STOP
+
+    def is_own(self, mount: Mount) -> bool:
+        """Whether it is a volume of one node that the service writes to."""
+        return mount.kind == "volume" and bool(mount.source) and not mount.read_only and mount.source not in self.shared
 
     @cached_property
     def is_job(self) -> bool:
@@ -205,22 +221,31 @@ def project_of(
         for name, how in node.table("depends_on").items()
         if how.text("condition") == "service_completed_successfully"
     }
+    shared = frozenset(
+        name
+        for name, volume in tree.table("volumes").items()
+        if volume.text("driver") not in (None, "local") or volume.table("driver_opts")
+    )
     services = tuple(
-        Service(name, node, dialect, startup.get(name, startup.get("")), name in awaited)
+        Service(name, node, dialect, startup.get(name, startup.get("")), name in awaited, shared)
         for name, node in active.items()
     )
     return Project(tree, dialect, services, variables, documents, tuple(sorted(set(tables) - set(active))), startup)
 
 
+_OF_A_SWARM = ("update_config", "rollback_config", "placement", "endpoint_mode", "mode", "labels", "restart_policy")
+
+
 def guessed(tree: Node) -> tuple[Dialect, str]:
     """Which of the two the file was written for, and what says so."""
-    for name, service in tree.table("services").items():
-        for key in ("update_config", "rollback_config", "placement", "endpoint_mode"):
-            if service.get("deploy", key) is not None:
-                return "stack", f"{name} has deploy.{key}"
-        if service.text("deploy", "mode") not in (None, "replicated"):
-            return "stack", f"{name} has deploy.mode"
-    for name, network in tree.table("networks").items():
-        if network.text("driver") == "overlay":
-            return "stack", f"the network {name} is an overlay"
+    name = PurePath(tree.at.file).name
+    if "stack" in name or "swarm" in name:
+        return "stack", f"the name {name}"
+    for service, node in tree.table("services").items():
+        found = next((key for key in _OF_A_SWARM if node.get("deploy", key) is not None), None)
+        if found is not None:
+            return "stack", f"{service} has deploy.{found}"
+    for network, node in tree.table("networks").items():
+        if node.text("driver") == "overlay":
+            return "stack", f"the network {network} is an overlay"
     return "compose", "nothing in it is for a swarm alone"

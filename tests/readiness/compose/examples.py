@@ -124,6 +124,7 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("balancer-check-missing", "compose", ROUTED, CHECKED),
     ("balancer-check-missing", "stack", in_deploy(ROUTED), in_deploy(CHECKED)),
+    ("balancer-rule", "compose", ROUTED.replace("Host(`", "Host("), ROUTED),
     ("balancer-check-path", "compose", CHECKED.replace("/health\n", "http://web/health\n"), CHECKED),
     (
         "balancer-check-duration",
@@ -193,7 +194,7 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     (
         "rollback-config-missing",
         "stack",
-        "deploy: {update_config: {failure_action: rollback}}",
+        "deploy: {replicas: 2, update_config: {failure_action: rollback}}",
         "deploy: {update_config: {failure_action: rollback}, rollback_config: {parallelism: 1}}",
     ),
     ("placement-anywhere", "stack", "image: app:1", "deploy: {placement: {constraints: [node.role!=manager]}}"),
@@ -270,6 +271,12 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "image: mysql:8.4\nvolumes: ['data:/backup']",
         "image: mysql:8.4\nvolumes: ['data:/var/lib/mysql']",
     ),
+    (
+        "data-moved",
+        "compose",
+        "image: postgres:18-alpine\nvolumes: [data:/var/lib/postgresql/data]",
+        "image: postgres:18-alpine\nvolumes: [data:/var/lib/postgresql]",
+    ),
     ("volume-anonymous", "compose", "volumes: [/var/lib/app]", "volumes: ['data:/var/lib/app']"),
     ("volume-shared", "stack", DATABASE + "\ndeploy: {replicas: 2}", DATABASE),
     ("undefined", "compose", "volumes: ['none:/x']", "volumes: ['data:/x']"),
@@ -313,6 +320,13 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "services: {web: {image: a:1}}\nsecrets: {s: {content: hunter2}}",
         "services: {web: {image: a:1}}\nsecrets: {s: {content: '${S}'}}",
     ),
+    (
+        "database-no-password",
+        "compose",
+        "environment: [POSTGRES_HOST_AUTH_METHOD=trust]",
+        "environment: [MYSQL_ALLOW_EMPTY_PASSWORD=no]",
+    ),
+    ("secret-in-environment", "compose", "environment: {U: 'x://a:${P}@h'}", "environment: {U: 'x://a@${H}:80/'}"),
     ("secret-in-environment", "compose", "environment: {DB_PASSWORD: '${P}'}", "environment: {DB_HOST: '${P}'}"),
     ("database-network-open", "compose", DATABASE, DATABASE + "\nnetworks: [back]"),
     (

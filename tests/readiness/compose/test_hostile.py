@@ -100,10 +100,29 @@ def test_long_values_do_not_slow_the_search_for_secrets(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1
 
 
-KEYS = (
-    "build command depends_on deploy environment healthcheck image labels logging networks ports restart secrets volumes "
-    "tmpfs cap_add cap_drop user profiles expose configs"
-).split()
+KEYS = [
+    "build",
+    "command",
+    "depends_on",
+    "deploy",
+    "environment",
+    "healthcheck",
+    "image",
+    "labels",
+    "logging",
+    "networks",
+    "ports",
+    "restart",
+    "secrets",
+    "volumes",
+    "tmpfs",
+    "cap_add",
+    "cap_drop",
+    "user",
+    "profiles",
+    "expose",
+    "configs",
+]
 SHAPES = ("[]", "{}", "[[]]", "[{}]", "{a: {}}", "{a: []}", "3", "true", "~", "''", "[~]", "{a: ~}", "-1", "['']")
 
 

@@ -234,7 +234,8 @@ def test_several_documents_of_one_file_merge(loaded: Any) -> None:
 
 def test_the_file_shows_who_deploys_it(judge: Judge) -> None:
     assert judge("services: {web: {deploy: {placement: {}}}}").dialect == "stack"
-    assert judge("services: {web: {deploy: {replicas: 3}}}").dialect == "compose"
+    assert judge("services: {web: {deploy: {replicas: 3, resources: {}}}}").dialect == "compose"
+    assert judge("services: {web: {deploy: {labels: [a=b]}}}").dialect == "stack"
     assert judge("services: {web: {image: 'a:1'}}\nnetworks: {n: {driver: overlay}}").dialect == "stack"
 
 

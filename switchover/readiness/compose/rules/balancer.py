@@ -23,6 +23,7 @@ INTERVAL_S, TIMEOUT_S = 30.0, 5.0
 
 _CHECK = re.compile(r"traefik\.http\.services\.[^.]+\.loadbalancer\.healthcheck\.(\w+)", re.IGNORECASE)
 _PORT = re.compile(r"traefik\.(?:http|tcp|udp)\.services\.[^.]+\.loadbalancer\.server\.port", re.IGNORECASE)
+_RULE = re.compile(r"traefik\.(?:http|tcp)\.routers\.[^.]+\.rule", re.IGNORECASE)
 _ROUTED = re.compile(r"traefik\.http\.(?:routers|services)\.", re.IGNORECASE)
 
 
@@ -70,6 +71,13 @@ def _path(service: Service) -> Iterator[Hit]:
     at = check_of(service).get("path")
     if at and not (service.text(*at) or "").startswith("/"):
         yield at, f"{service.text(*at)!r} does not begin with /"
+
+
+def _rule(service: Service) -> Iterator[Hit]:
+    for name, node in service.node.table(*service.labels_at).items():
+        text = node.text() or ""
+        if _RULE.fullmatch(name) and (text.count("`") % 2 or text.count("(") != text.count(")") or "(" not in text):
+            yield (*service.labels_at, name), "quotes or brackets of the rule do not match"
 
 
 def _times(service: Service) -> Iterator[Hit]:
@@ -142,6 +150,15 @@ RULES = (
         "A new container gets its share of requests before it can answer, and one that hangs keeps getting it.",
         "traefik.http.services.NAME.loadbalancer.healthcheck.path=/health, with interval=10s and timeout=5s",
         each(_missing),
+    ),
+    Rule(
+        "balancer-rule",
+        "error",
+        "error",
+        "001-03",
+        "Traefik leaves the router out, and nothing reaches the service.",
+        "Host(`shop.example.com`)",
+        each(_rule),
     ),
     Rule(
         "balancer-check-path",

@@ -20,9 +20,9 @@ _STRONG = frozenset(
 
 def _user(service: Service) -> Iterator[Hit]:
     user = service.text("user")
-    if user is None:
+    if user is None and service.data_at is None:
         yield (), "no user: the one of the image, which is root in most"
-    elif user.partition(":")[0] in ("0", "root"):
+    elif user and user.partition(":")[0] in ("0", "root"):
         yield ("user",), "runs as root"
 
 

@@ -27,9 +27,14 @@ def _missing(service: Service) -> Iterator[Hit]:
             yield (), f"no image{built}"
 
 
+def _is_built(service: Service) -> bool:
+    """Compose builds it; a stack takes no notice of ``build``."""
+    return service.dialect == "compose" and service.get("build") is not None
+
+
 def _floating(service: Service) -> Iterator[Hit]:
     image = service.image
-    if image is None or image.digest or (service.get("build") and service.dialect == "compose"):
+    if image is None or image.digest or _is_built(service):
         return
     if image.tag.lower() in _FLOATING:
         yield ("image",), f"the tag {image.tag} moves" if image.tag else "no tag, and so latest"
@@ -37,10 +42,10 @@ def _floating(service: Service) -> Iterator[Hit]:
 
 def _loose(service: Service) -> Iterator[Hit]:
     image = service.image
-    if image is None or image.digest or image.tag.lower() in _FLOATING:
+    if image is None or image.digest or image.tag.lower() in _FLOATING or _is_built(service):
         return
     if not _EXACT.match(image.tag):
-        yield ("image",), f"the tag {image.tag} is moved with every release"
+        yield ("image",), f"the tag {image.tag} names no whole version"
 
 
 def _digest(service: Service) -> Iterator[Hit]:
@@ -113,7 +118,7 @@ RULES = (
     Rule(
         "image-unreachable",
         "error",
-        "info",
+        None,
         "004-14",
         "A node that has to pull it asks Docker Hub for an image that is not there, or is somebody else's.",
         "image: registry.example.com/app:1.4.2",

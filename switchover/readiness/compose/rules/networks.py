@@ -68,7 +68,8 @@ def _bypass(service: Service) -> Iterator[Hit]:
 
 def _everywhere(service: Service) -> Iterator[Hit]:
     for number, port in enumerate(service.ports):
-        if _is_open(port) and not port.ip and not service.is_balancer and service.data_at is None:
+        is_entry = service.is_balancer or port.published in ("80", "443")
+        if _is_open(port) and not port.ip and not is_entry and service.data_at is None:
             yield ("ports", number), f"port {port.published} on every address of the host"
 
 

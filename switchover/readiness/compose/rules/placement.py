@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from switchover.readiness.compose.rule import Found, Rule, each
+from switchover.readiness.compose.rule import Rule, each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from switchover.readiness.compose.rule import Hit
-    from switchover.readiness.compose.service import Project, Service
+    from switchover.readiness.compose.service import Service
 
 _AT = ("deploy", "placement", "constraints")
 _CONSTRAINT = re.compile(r"\s*((?:node|engine)\.[\w.\-/]+)\s*(==|!=)\s*(.+?)\s*", re.DOTALL)
@@ -53,17 +53,13 @@ def _anywhere(service: Service) -> Iterator[Hit]:
     yield ("deploy", "placement"), "nothing keeps it off the managers"
 
 
-def _unpinned(project: Project) -> Iterator[Found]:
-    for service in project.services:
-        if _is_pinned(service) or service.is_global:
-            continue
-        for number, mount in enumerate(service.mounts):
-            volume = project.tree.get("volumes", mount.source)
-            is_local = volume is None or (volume.text("driver") in (None, "local") and not volume.table("driver_opts"))
-            if mount.kind == "volume" and mount.source and is_local and not mount.read_only:
-                path = ("services", service.name, "volumes", number)
-                yield Found(service.name, path, f"the volume {mount.source} is on one node, the service on any")
-                break
+def _unpinned(service: Service) -> Iterator[Hit]:
+    if _is_pinned(service) or service.is_global:
+        return
+    for number, mount in enumerate(service.mounts):
+        if service.is_own(mount):
+            yield ("volumes", number), f"the volume {mount.source} is on one node, the service on any"
+            return
 
 
 def _unreadable(service: Service) -> Iterator[Hit]:
@@ -115,7 +111,7 @@ RULES = (
         "A local volume exists on the node where it was made: after a move to another node the service begins with an "
         "empty one.",
         "deploy.placement.constraints: [node.labels.database == true], and the label on one node",
-        _unpinned,
+        each(_unpinned),
     ),
     Rule(
         "placement-unreadable",

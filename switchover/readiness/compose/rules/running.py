@@ -42,12 +42,12 @@ def _restart_limited(service: Service) -> Iterator[Hit]:
 
 def _grace(service: Service) -> Iterator[Hit]:
     grace = service.seconds(("stop_grace_period",), GRACE_S)
-    if service.data_at is not None and grace < DATABASE_GRACE_S:
+    if service.is_slow_to_stop and grace < DATABASE_GRACE_S:
         yield ("stop_grace_period",), f"a database that is killed after {duration(grace)}"
 
 
 def _grace_missing(service: Service) -> Iterator[Hit]:
-    if service.get("stop_grace_period") is None and service.data_at is None and not service.is_job:
+    if service.get("stop_grace_period") is None and not service.is_slow_to_stop and not service.is_job:
         yield (), f"no stop_grace_period: killed {duration(GRACE_S)} after it is asked to stop"
 
 

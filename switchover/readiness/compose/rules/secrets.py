@@ -22,7 +22,7 @@ LONGEST = 4096
 """So much of a value is looked at."""
 
 _NAME = re.compile(
-    r"(?:^|[_.-])(?:password|passwd|passphrase|pwd|pass|secret|token|credentials?|auth_key|access_key|private_key|"
+    r"(?:^|[_.-])(?:password|passwd|passphrase|pwd|pass|secret|token|credentials?|auth_key|access_key|role_key|private_key|"
     r"api_?key|app_?key|secret_?key|encryption_?key|signing_?key|master_?key|salt)(?:[_.-]?(?:\d+|base|hash|value))?$",
     re.IGNORECASE,
 )
@@ -40,6 +40,8 @@ _OPTION = re.compile(
 )
 _NAMED = re.compile(r"""([\w.-]+)["']?[ \t]*[:=][ \t]*""")
 _SAID = re.compile(r"""--?[\w-]*(?:password|passwd|requirepass|secret|token|api-key)["',=\s]+""", re.IGNORECASE)
+_EMPTY_ALLOWED = re.compile(r"(?:MYSQL_|MARIADB_)?(?:ROOT_)?ALLOW_EMPTY_(?:ROOT_)?PASSWORD")
+_URL_OF_VARIABLE = re.compile(r"://[^\s/:@]*:\$\{?\w+[^\s/@]*@")
 _VARIABLE_ALONE = re.compile(r"""["']?\$(?:\w+|\{\w+\})["'\]},\s]*""")
 
 
@@ -97,10 +99,19 @@ def _shows(text: str) -> bool:
     return _TOKEN.search(text) is not None or _IN_URL.search(text) is not None
 
 
+def _no_password(service: Service) -> Iterator[Hit]:
+    for name, node in service.node.table("environment").items():
+        value = (node.text() or "").lower()
+        is_trust = name == "POSTGRES_HOST_AUTH_METHOD" and value == "trust"
+        if is_trust or (_EMPTY_ALLOWED.fullmatch(name) and value in ("yes", "true", "1")):
+            yield ("environment", name), "the database lets everybody in without a password"
+
+
 def _in_environment(service: Service) -> Iterator[Hit]:
     for name, node in service.node.table("environment").items():
         text = node.source or node.text() or ""
-        if is_secret_name(name) and not _is_literal(node, text[:LONGEST]) and (node.source or node.value is None):
+        is_handed_over = is_secret_name(name) and (node.source or node.value is None)
+        if (is_handed_over and not _is_literal(node, text[:LONGEST])) or _URL_OF_VARIABLE.search(text[:LONGEST]):
             yield ("environment", name), f"{plain(name, 80)} is handed over in the environment"
 
 
@@ -157,6 +168,15 @@ RULES = (
         "The environment is shown by `docker inspect`, inherited by every child process and printed in crash reports.",
         "secrets: [db_password], and the image's …_FILE variable pointing to /run/secrets/db_password",
         each(_in_environment),
+    ),
+    Rule(
+        "database-no-password",
+        "error",
+        "warn",
+        "004-12, 004-13",
+        "Whatever reaches the network of the database owns its data.",
+        "A password from secrets; POSTGRES_HOST_AUTH_METHOD: scram-sha-256",
+        each(_no_password),
     ),
     Rule(
         "secret-file-open",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
@@ -42,6 +43,18 @@ def _unpersisted(service: Service) -> Iterator[Hit]:
         yield ("volumes",), f"a database whose data, at {kept}, is on no volume"
 
 
+def _moved(service: Service) -> Iterator[Hit]:
+    version = re.match(r"\d+", service.image.tag) if service.image and service.image.program == "postgres" else None
+    if version is None or int(version[0]) < 18 or service.get("environment", "PGDATA") is not None:
+        return
+    for number, mount in enumerate(service.mounts):
+        if mount.target.rstrip("/") == "/var/lib/postgresql/data":
+            yield (
+                ("volumes", number),
+                f"PostgreSQL {version[0]} keeps its data beside this volume",
+            )
+
+
 def _covers(target: str, kept: str) -> bool:
     target = target.rstrip("/") or "/"
     return kept.startswith(target) or target.startswith(kept)
@@ -49,7 +62,8 @@ def _covers(target: str, kept: str) -> bool:
 
 def _anonymous(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        if mount.kind == "volume" and not mount.source and mount.target:
+        is_variable = bool(service.node.items("volumes")[number].source)
+        if mount.kind == "volume" and not mount.source and mount.target and not is_variable:
             yield ("volumes", number), f"{mount.target} is on a volume without a name"
 
 
@@ -109,6 +123,16 @@ RULES = (
         "The data is gone with the container, at the next update at the latest.",
         "volumes: [data:/var/lib/postgresql/data], and data under the top-level volumes",
         each(_unpersisted),
+    ),
+    Rule(
+        "data-moved",
+        "error",
+        "error",
+        "004-15",
+        "From version 18 on the image's data folder is /var/lib/postgresql/18/docker: the volume at the old place is "
+        "left empty, and the container does not start or its data goes with it.",
+        "volumes: [data:/var/lib/postgresql]; a PGDATA of your own settles it too",
+        each(_moved),
     ),
     Rule(
         "volume-anonymous",

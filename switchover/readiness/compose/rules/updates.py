@@ -29,8 +29,14 @@ def _is_rolling(service: Service) -> bool:
     return is_replicated(service) and service.replicas >= 2
 
 
+def _has_batches(service: Service) -> bool:
+    parallelism = service.number((*_UPDATE, "parallelism"), 1)
+    return _is_rolling(service) and service.get(*_UPDATE) is not None and 0 < parallelism < service.replicas
+
+
 def _single(service: Service) -> Iterator[Hit]:
-    if is_replicated(service) and service.replicas == 1 and not service.is_on_managers:
+    has_one_port = service.dialect == "compose" and any(port.published for port in service.ports)
+    if is_replicated(service) and service.replicas == 1 and not service.is_on_managers and not has_one_port:
         said = "is 1" if service.get("deploy", "replicas") else "is not set, and so 1"
         yield ("deploy", "replicas"), f"the number of replicas {said}: a single point of failure"
 
@@ -41,7 +47,7 @@ def _none(service: Service) -> Iterator[Hit]:
 
 
 def _missing(service: Service) -> Iterator[Hit]:
-    if service.get(*_UPDATE) is None and not service.is_job:
+    if service.get(*_UPDATE) is None and not service.is_job and not service.is_stateful:
         yield ("deploy",), "no update_config: stop-first, one at a time, no delay, paused at a failure"
 
 
@@ -74,7 +80,7 @@ def _most_at_once(service: Service) -> Iterator[Hit]:
 
 def _delay(service: Service) -> Iterator[Hit]:
     """RUNNING means healthy where there is a health check, and merely begun where there is none."""
-    if not _is_rolling(service) or service.get(*_UPDATE) is None:
+    if not _has_batches(service):
         return
     delay, at = service.seconds((*_UPDATE, "delay"), 0), (*_UPDATE, "delay")
     interval = interval_of(service) or 0.0
@@ -88,7 +94,7 @@ def _delay(service: Service) -> Iterator[Hit]:
 
 def _delay_of_balancer(service: Service) -> Iterator[Hit]:
     interval, delay = interval_of(service), service.seconds((*_UPDATE, "delay"), 0)
-    if not (interval and service.check and _is_rolling(service) and service.get(*_UPDATE)) or _by_vip(service):
+    if not (interval and service.check and _has_batches(service)) or _by_vip(service):
         return
     if delay < POLL_S + interval:
         needed = duration(POLL_S + interval)
@@ -124,7 +130,7 @@ def _rollback(service: Service) -> Iterator[Hit]:
     update = service.get(*_UPDATE)
     if update is not None and update.text("failure_action") == "rollback":
         order = update.text("order")
-        if service.get("deploy", "rollback_config") is None:
+        if service.get("deploy", "rollback_config") is None and (order == "start-first" or service.replicas > 1):
             yield ("deploy",), "rolls back, and has no rollback_config: stop-first, one at a time"
         elif order == "start-first" != service.text("deploy", "rollback_config", "order"):
             yield ("deploy", "rollback_config"), "updates start-first and rolls back stop-first"
@@ -134,7 +140,7 @@ RULES = (
     Rule(
         "replicas-single",
         "error",
-        "warn",
+        "info",
         "001-09, 004-03",
         "While the one container is replaced, or its node is down, nobody serves.",
         "deploy.replicas: 2 or more; 3 where a node may fail during an update",
