@@ -38,6 +38,7 @@ _COMMANDS = {
     "check": "check",
     "run": "run",
     "rollback": "run",
+    "checklist": "checklist",
     "attest": "say",
     "decide": "say",
     "status": "status",
@@ -84,9 +85,13 @@ def _parser() -> argparse.ArgumentParser:
     back = plan(command("rollback", "undo or roll back, whichever the state allows, after a preview"))
     back.add_argument("--yes", action="store_true", help="do not ask for the plan's name")
     back.add_argument("--events", action="store_true", help="one JSON line per event on stdout")
+    plan(command("checklist", "what production asks for, item by item, and what is signed", answers))
     attest = plan(command("attest", "sign a checklist item", answers))
     attest.add_argument("item", metavar="ITEM", help="the item's id")
-    attest.add_argument("--note", required=True, help="the evidence, in a sentence or a link")
+    attest.add_argument("--note", required=True, help="the evidence, in a sentence")
+    attest.add_argument("--link", default="", help="where the evidence is")
+    attest.add_argument("--owner", default="", help="who answers for it, where that is somebody else")
+    attest.add_argument("--expires", default="", metavar="DAY", help="the last day it holds: 2027-06-30, or 90d")
     decide = plan(command("decide", "answer a hold", answers))
     decide.add_argument("hold", metavar="HOLD", help="the hold's key, as `status` shows it")
     decide.add_argument("choice", choices=("go", "abort"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from switchover.cli import say
 from switchover.cli.trouble import WrongUse
 from switchover.plan.file import append, load
 from switchover.plan.journal import Draft, What
-from switchover.plan.outline import StepName
 from switchover.plan.progress import fold
+from switchover.plan.spec import parse_duration
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -21,14 +22,39 @@ if TYPE_CHECKING:
 
 def attest(options: argparse.Namespace) -> int:
     """Sign one item of the plan's checklist."""
-    items = {item.id: item.title for item in load(options.plan).spec.checklist}
+    from switchover.readiness.checklist import Statement, judge, read_items, sign
+
+    loaded = load(options.plan)
+    items = {item.id: item for item in read_items(loaded.spec, loaded.path.parent)}
     if options.item not in items:
         raise WrongUse(f"the plan has no checklist item {plain(options.item)!r}; it has: {', '.join(items) or 'none'}")
     if not options.note.strip():
         raise WrongUse("a note is needed: what was looked at, or a link")
-    data = {"item": options.item, "note": plain(options.note)}
-    _told(options, append(options.plan, Draft(StepName.READINESS, "", What.ATTESTED, data)))
+    item, now = items[options.item], datetime.now(UTC)
+    (standing,) = judge(loaded.spec, [item], fold(loaded.spec, loaded.entries), now).standings
+    if not standing.signable:
+        raise WrongUse(f"{item.id} is not for signing: it is {standing.status} ({standing.says})")
+    said = Statement(item.id, options.note, options.link, options.owner, _expires(options.expires, now))
+    _told(options, append(options.plan, sign(loaded.spec, item, said)))
     return 0
+
+
+def _expires(text: str, now: datetime) -> date | None:
+    """A day, or a length of time from now."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        try:
+            length = parse_duration(text)
+        except ValueError:
+            raise WrongUse(f"--expires {plain(text, 60)}: a day such as 2027-06-30, or a length such as 90d") from None
+        assert isinstance(length, timedelta)  # noqa: S101  what parse_duration makes of a text
+        day = (now + length).date()
+    if day < now.date():
+        raise WrongUse(f"--expires {day}: that day is over")
+    return day
 
 
 def decide(options: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from switchover.plan.spec import Spec
     from switchover.report.evidence import Proved
 
-WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist")
+WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist", "readiness", "topology")
 
 
 @dataclass(frozen=True, slots=True)

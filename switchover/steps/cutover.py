@@ -11,6 +11,7 @@ from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import low_ttl_fact, window_clock
 from switchover.plan.outline import StepName
 from switchover.steps.caches import caches_action
+from switchover.steps.checklist import checklist_gates
 from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fence_action, source_mark
@@ -85,6 +86,7 @@ def _gates(context: Context) -> list[Gate]:
         Gate("room for the journal", _room(context)),
         *database_gates(context),
         *healthy_target(context),
+        *checklist_gates(context),
     ]
     for name in dns.names:
         gates.append(Gate(f"{name} still has the low TTL", still_low(context, name)))
