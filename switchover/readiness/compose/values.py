@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _LONGEST = 64
 """No number, duration or size is longer; longer texts are never matched."""
 
 
+@lru_cache(maxsize=1024)
 def seconds(text: str | None, *, bare: bool = False) -> float | None:
     """The seconds of a duration such as "1m30s"; None when it is none. ``bare`` takes a number alone as seconds."""
     if text is None or len(text) > _LONGEST:
@@ -30,6 +32,7 @@ def seconds(text: str | None, *, bare: bool = False) -> float | None:
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 
+@lru_cache(maxsize=1024)
 def size_of(text: str | None) -> int | None:
     """The bytes of a size such as "512M", in Docker's powers of two; None when it is none."""
     found = _SIZE.fullmatch(text) if text is not None and len(text) <= _LONGEST else None

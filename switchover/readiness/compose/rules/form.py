@@ -13,7 +13,7 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from switchover.readiness.compose.node import Path
+    from switchover.readiness.compose.node import Path, Step
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Project, Service
 
@@ -86,24 +86,25 @@ _VALUES: tuple[tuple[Path, Reads, str], ...] = (
     (("shm_size",), _is_size, "a size, as in 64m"),
 )
 """The path, what reads its text, and what is wanted."""
-_BY_KEY = {key: [value for value in _VALUES if value[0][0] == key] for key in {value[0][0] for value in _VALUES}}
+_BY_TABLE: dict[Path, dict[Step, tuple[Reads, str]]] = {}
+for _path, _reads, _wanted in _VALUES:
+    _BY_TABLE.setdefault(_path[:-1], {})[_path[-1]] = (_reads, _wanted)
 
 
 def _values(service: Service) -> Iterator[Hit]:
-    for path, reads, wanted in (value for key in service.node.value for value in _BY_KEY.get(key, ())):
-        text = service.text(*path)
-        if text is not None and not reads(text) and not _is_said(service, path, reads):
-            yield path, f"{plain(text, 60)!r} is not a value; {wanted}"
+    for parent, readers in _BY_TABLE.items():
+        for key, node in service.node.table(*parent).items():
+            text = node.text() if key in readers else None
+            if text is None:
+                continue
+            reads, wanted = readers[key]
+            is_the_schemas = reads is _is_duration and not isinstance(node.value, str)
+            if not is_the_schemas and not reads(text):
+                yield (*parent, key), f"{plain(text, 60)!r} is not a value; {wanted}"
     for place, port in enumerate(service.ports):
         for text in (port.target, port.published):
             if text and not _is_port(text):
                 yield ("ports", place), f"{plain(text, 60)!r} is no port"
-
-
-def _is_said(service: Service, path: Path, reads: Reads) -> bool:
-    """A number where a duration stands is the schema's to say."""
-    node = service.get(*path)
-    return reads is _is_duration and node is not None and not isinstance(node.value, str)
 
 
 def _is_port(text: str) -> bool:
