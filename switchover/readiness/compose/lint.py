@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.load import load
-from switchover.readiness.compose.rule import Finding, Found, Rule, Suppression
+from switchover.readiness.compose.rule import Finding, Found, Rule, Severity, Suppression
 from switchover.readiness.compose.rules import RULES
 from switchover.readiness.compose.service import Dialect, Project, guessed, project_of
 from switchover.words import plain
@@ -96,5 +96,9 @@ def _accepted(rule: Rule, found: Found, suppressions: Sequence[Suppression]) -> 
     return ""
 
 
-def _order(finding: Finding) -> tuple[str, int, int, str, str]:
-    return (finding.at.file, finding.at.line, finding.at.column, finding.rule.id, finding.path)
+_RANK: Mapping[Severity, int] = {"error": 0, "warn": 1, "info": 2}
+
+
+def _order(finding: Finding) -> tuple[str, int, int, int, str, str]:
+    at = finding.at
+    return (at.file, at.line, at.column, _RANK[finding.severity], finding.rule.id, finding.path)

@@ -67,6 +67,8 @@ def test_the_text_shows_the_line_the_reason_and_the_mend(judge: Judge, tmp_path:
         "labels: {x: 'http://a:%s@b'}",
         "healthcheck: {test: [CMD, 'curl http://a:%s@b']}",
         "build: {context: ., args: {API_TOKEN: '%s'}}",
+        "labels: ['traefik.http.middlewares.a.basicauth.users=admin:$apr1$r$S3cr%s']",
+        "labels: ['traefik.http.middlewares.a.basicauth.users=admin:$$2y$$05$$S3cr%s']",
     ],
 )
 def test_a_secret_is_never_shown(tmp_path: Path, line: str) -> None:

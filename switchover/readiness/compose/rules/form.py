@@ -125,7 +125,9 @@ def _empty(project: Project) -> Iterator[Found]:
 
 def _unset(project: Project) -> Iterator[Found]:
     for name, at in project.variables.unset.items():
-        yield Found("", (), f"the variable {name} has no value, and counts as empty", at)
+        # A password's hash with its $ unescaped looks like variables too: a name that is none is not repeated.
+        said = f"the variable {name}" if name.isupper() else "a variable here"
+        yield Found("", (), f"{said} has no value, and counts as empty; $$ is a $", at)
 
 
 def _bad_variables(project: Project) -> Iterator[Found]:

@@ -30,7 +30,7 @@ _HARMLESS_VALUE = re.compile(r"(?:true|false|yes|no|on|off|none|null|\d|/[\w./-]
 _TOKEN = re.compile(
     r"(?:^|[^A-Za-z0-9])(?:AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|"
     r"sk_live_[A-Za-z0-9]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}|"
-    r"AIza[\w-]{30,})|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"AIza[\w-]{30,})|\${1,2}(?:apr1|2[aby]|[56y])\${1,2}[\w./$]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY"
 )
 _IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@$]*:([^\s/@$]+)@", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*(?::?[-?+][^}]*)?\}?")
