@@ -43,6 +43,7 @@ _COMMANDS = {
     "decide": "say",
     "status": "status",
     "report": "status",
+    "runbook": "status",
     "schema": "status",
     "lint": "lint",
     "compare": "compare",
@@ -100,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--follow", action="store_true", help="go on until the run ends")
     report = plan(command("report", "the report, from the journal alone"))
     report.add_argument("--format", default="md", choices=("md", "json"), help="md (default) or json")
+    plan(command("runbook", "the recovery plan: what to do in every state, with and without this program"))
     command("schema", "the JSON Schema of the plan file, for editors")
     lint = command("lint", "hold Compose or stack files against what production asks of them", answers)
     lint.add_argument("files", nargs="*", type=Path, metavar="FILE", help="several are merged, as Compose does it")
