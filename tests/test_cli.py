@@ -102,7 +102,7 @@ def test_the_checklist_says_what_is_missing_and_then_that_nothing_is(plan: Path)
     switchover("attest", str(plan), "notice", "--note", "mail sent", "--expires", "90d")
     signed = switchover("checklist", str(plan))
     assert signed.returncode == 0
-    assert "required 1 of 1" in signed.stdout
+    assert "1 of 1 required" in signed.stdout
 
 
 def test_what_a_step_shows_is_not_signed_and_a_bad_pack_is_told(plan: Path) -> None:

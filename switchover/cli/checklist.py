@@ -12,7 +12,7 @@ from switchover.plan.file import load
 from switchover.plan.progress import fold
 from switchover.readiness.availability import allowed_downtime, spent_by_window, target_words
 from switchover.readiness.checklist import judge, read_items
-from switchover.readiness.checklist.judge import score
+from switchover.readiness.checklist.judge import score, score_words
 from switchover.words import glyph, plain
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ def _lines(spec: Spec, found: Checklist) -> Iterator[str]:
         yield f"\n{category}  {stand} of {of}"
         for each in found.of(category):
             yield from _item(each)
-    required = [each for each in found.applicable if each.required]
-    stand, of = score(required)
-    others, of_others = score([each for each in found.applicable if not each.required])
-    yield f"\nrequired {stand} of {of}, recommended {others} of {of_others}; {len(found.missing)} wait for a person"
+    yield f"\n{score_words(found)}; {len(found.missing)} wait for a person"
 
 
 def _item(each: Standing) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.cli import say
@@ -11,11 +11,11 @@ from switchover.cli.trouble import WrongUse
 from switchover.plan.file import append, load
 from switchover.plan.journal import Draft, What
 from switchover.plan.progress import fold
-from switchover.plan.spec import parse_duration
 from switchover.words import plain
 
 if TYPE_CHECKING:
     import argparse
+    from datetime import date
 
     from switchover.plan.journal import Entry
 
@@ -40,21 +40,12 @@ def attest(options: argparse.Namespace) -> int:
 
 
 def _expires(text: str, now: datetime) -> date | None:
-    """A day, or a length of time from now."""
-    if not text:
-        return None
+    from switchover.readiness.checklist import last_day
+
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        try:
-            length = parse_duration(text)
-        except ValueError:
-            raise WrongUse(f"--expires {plain(text, 60)}: a day such as 2027-06-30, or a length such as 90d") from None
-        assert isinstance(length, timedelta)  # noqa: S101  what parse_duration makes of a text
-        day = (now + length).date()
-    if day < now.date():
-        raise WrongUse(f"--expires {day}: that day is over")
-    return day
+        return last_day(text, now)
+    except ValueError as error:
+        raise WrongUse(f"--expires {error}") from None
 
 
 def decide(options: argparse.Namespace) -> int:

@@ -106,6 +106,13 @@ def score(standings: Sequence[Standing]) -> tuple[int, int]:
     return sum(each.stands for each in counted), len(counted)
 
 
+def score_words(found: Checklist) -> str:
+    """The score as a person reads it."""
+    stand, of = score([each for each in found.standings if each.required])
+    others, of_others = score([each for each in found.standings if not each.required])
+    return f"{stand} of {of} required" + (f", {others} of {of_others} recommended" if of_others else "")
+
+
 def _standing(spec: Spec, item: ChecklistItem, progress: Progress, today: date) -> Standing:
     wanted = spec.readiness
     signed = progress.attested.get(item.id)
