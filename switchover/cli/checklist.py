@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from switchover.cli import say
 from switchover.plan.file import load
 from switchover.plan.progress import fold
-from switchover.readiness.availability import allowed_downtime, spent_by_window, target_words
+from switchover.readiness.availability import allowed_downtime, slower_than_asked, spent_by_window, target_words
 from switchover.readiness.checklist import judge, read_items
 from switchover.readiness.checklist.judge import score, score_words
+from switchover.readiness.topology import single_points
 from switchover.words import glyph, plain
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from switchover.plan.progress import Progress
     from switchover.plan.spec import Spec
     from switchover.readiness.checklist import Checklist, Standing
 
@@ -29,21 +31,23 @@ def checklist(options: argparse.Namespace) -> int:
     """Print every item; 0 when every required one stands, or is shown by a step to come."""
     loaded = load(options.plan)
     items = read_items(loaded.spec, loaded.path.parent)
-    found = judge(loaded.spec, items, fold(loaded.spec, loaded.entries), datetime.now(UTC))
+    progress = fold(loaded.spec, loaded.entries)
+    found = judge(loaded.spec, items, progress, datetime.now(UTC))
     if options.json:
         say(json.dumps(_as_json(loaded.spec, found), indent=2))
     else:
-        for line in _lines(loaded.spec, found):
+        for line in _lines(loaded.spec, progress, found):
             say(line)
     return 1 if found.missing or found.failing else 0
 
 
-def _lines(spec: Spec, found: Checklist) -> Iterator[str]:
+def _lines(spec: Spec, progress: Progress, found: Checklist) -> Iterator[str]:
     if spec.readiness is not None:
         yield target_words(spec.readiness.availability)
-    spent = spent_by_window(spec)
-    if spent:
-        yield spent
+    yield from (each for each in (spent_by_window(spec), slower_than_asked(spec, progress)) if each)
+    alone = single_points(spec)
+    if alone:
+        yield f"alone of its kind, as the plan declares it: {', '.join(alone)}"
     for category in found.categories:
         stand, of = score(found.of(category))
         yield f"\n{category}  {stand} of {of}"

@@ -430,6 +430,9 @@ class ReadinessSpec(_Table):
     """What is asked of production before anyone is sent there."""
 
     availability: float = Field(gt=0, lt=100, description="percent of a year in which users have service, such as 99.9")
+    recovery_time: Duration | None = Field(
+        None, description="how long a recovery may take (RTO); the rehearsal's copy is held against it"
+    )
     packs: Annotated[tuple[Annotated[str, AfterValidator(_pack_name)], ...], Field(strict=False)] = Field(
         (BUILT_IN,), description=f'files with more [[checklist]] items; "{BUILT_IN}" is the built-in one'
     )

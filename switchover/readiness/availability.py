@@ -1,13 +1,15 @@
-"""What an availability allows: how long a year may be without service, and what of it the window takes."""
+"""What an availability allows a year, what of it the window takes, and whether recovery is as fast as it may be."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from switchover.plan.decide import forecast
 from switchover.words import duration
 
 if TYPE_CHECKING:
+    from switchover.plan.progress import Progress
     from switchover.plan.spec import Spec
 
 YEAR = timedelta(days=365.25)
@@ -39,3 +41,13 @@ def spent_by_window(spec: Spec) -> str:
     how = "more than" if share > 1 else f"{share:.0%} of"
     target = percent_words(spec.readiness.availability)
     return f"a window of {duration(spec.window.length)} is {how} the {duration(allowed)} a year that {target} allows"
+
+
+def slower_than_asked(spec: Spec, progress: Progress) -> str:
+    """Where copying the whole database took longer than a recovery may; empty otherwise, and before a rehearsal."""
+    wanted = spec.readiness.recovery_time if spec.readiness is not None else None
+    measured = forecast(progress)
+    if wanted is None or measured is None or measured.copy_s <= wanted.total_seconds():
+        return ""
+    took = duration(round(measured.copy_s))
+    return f"a recovery may take {duration(wanted)}, but copying the database took {took} in the rehearsal"

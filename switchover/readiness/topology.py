@@ -50,6 +50,17 @@ def shortfalls(spec: Spec) -> tuple[Shortfall, ...]:
     return tuple(Shortfall(demand, says) for demand, says in looked if says)
 
 
+def single_points(spec: Spec) -> tuple[str, ...]:
+    """What of the new host is alone of its kind, as the plan declares it; whether that is accepted, a person says."""
+    if spec.topology is None:
+        return ()
+    managers, workers = _nodes(spec.topology, "manager"), _nodes(spec.topology, "worker")
+    alone = [
+        f"the {node.role} {plain(node.name, 60)}" for nodes in (managers, workers) if len(nodes) == 1 for node in nodes
+    ]
+    return (*alone, f"the address {spec.dns.to}", *(["the database server"] if spec.topology.database else []))
+
+
 def _nodes(topology: TopologySpec, role: str) -> list[NodeSpec]:
     return [node for node in topology.nodes if node.role == role]
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 from switchover.engine.action import Waiting
 from switchover.engine.step import Gate, Verdict
-from switchover.readiness.availability import spent_by_window
+from switchover.readiness.availability import slower_than_asked, spent_by_window
 from switchover.readiness.checklist import ChecklistUnreadable, Status, judge, read_items
 from switchover.readiness.checklist.judge import score
-from switchover.readiness.topology import shortfalls
+from switchover.readiness.topology import shortfalls, single_points
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from switchover.plan.progress import Progress
     from switchover.plan.spec import Spec
     from switchover.readiness.checklist import Checklist, Standing
     from switchover.steps.context import Context
@@ -52,7 +53,10 @@ def topology_gates(context: Context) -> list[Gate]:
             return Verdict(False, says, f"{fix}; or say why not: [readiness.waived]", details=warns)
         topology = context.spec.topology
         nodes = len(topology.nodes) if topology is not None else 0
-        return Verdict(True, f"as the plan declares them: {count(nodes, 'node')}", details=warns)
+        says = f"as the plan declares them: {count(nodes, 'node')}"
+        alone = single_points(context.spec)
+        says += f"; alone of its kind: {', '.join(alone)}" if alone else ""
+        return Verdict(True, says, details=warns)
 
     return [Gate("nodes and database are of the size of production", look)] if context.spec.topology is not None else []
 
@@ -82,10 +86,10 @@ def _verdict(context: Context, found: Checklist) -> Verdict:
     says = f"{count(sum(each.stands for each in required), 'required item')} signed, shown or waived"
     says += f" ({waived} waived)" if waived else ""
     says += f"; {stand} of {of} recommended" if of else ""
-    return Verdict(True, says, details=_remarks(context.spec, required))
+    return Verdict(True, says, details=_remarks(context.spec, context.progress(), required))
 
 
-def _remarks(spec: Spec, required: Sequence[Standing]) -> tuple[str, ...]:
+def _remarks(spec: Spec, progress: Progress, required: Sequence[Standing]) -> tuple[str, ...]:
     """What holds today and will not on the night; and what the window takes of the year."""
     window = spec.window
     ending = [
@@ -93,5 +97,5 @@ def _remarks(spec: Spec, required: Sequence[Standing]) -> tuple[str, ...]:
         for each in required
         if each.expires is not None and window is not None and each.expires < window.closes.date()
     ]
-    spent = spent_by_window(spec)
-    return (*ending, *([spent] if spent else []))
+    said = (spent_by_window(spec), slower_than_asked(spec, progress))
+    return (*ending, *(each for each in said if each))

@@ -11,7 +11,7 @@ from switchover.plan.file import PlanUnreadable, append, load
 from switchover.plan.journal import Draft, What
 from switchover.plan.progress import fold
 from switchover.plan.spec import CATEGORIES
-from switchover.readiness.availability import allowed_downtime, spent_by_window
+from switchover.readiness.availability import allowed_downtime, slower_than_asked, spent_by_window
 from switchover.readiness.checklist import (
     Checklist,
     ChecklistUnreadable,
@@ -102,6 +102,17 @@ def test_a_window_that_takes_most_of_the_year_is_named(plan: Path) -> None:
     assert spent_by_window(load(plan).spec) == "a window of 2h is more than the 52m36s a year that 99.99 % allows"
     judged(plan, ASKED)
     assert spent_by_window(load(plan).spec) == ""
+
+
+def test_a_rehearsal_that_took_longer_than_a_recovery_may_is_named(plan: Path) -> None:
+    judged(plan, ASKED + 'recovery_time = "10m"\n')
+    loaded = load(plan)
+    assert slower_than_asked(loaded.spec, fold(loaded.spec, loaded.entries)) == ""
+    append(plan, Draft("rehearsal", "", What.BEGIN, {"attempt": 1, "actions": []}))
+    append(plan, Draft("rehearsal", "", What.COMPLETE, {"facts": {"seconds": {"dump": 300, "restore": 900}}}))
+    loaded = load(plan)
+    says = slower_than_asked(loaded.spec, fold(loaded.spec, loaded.entries))
+    assert says == "a recovery may take 10m, but copying the database took 20m in the rehearsal"
 
 
 def test_a_signature_says_who_and_where_and_ends_on_its_day(plan: Path) -> None:

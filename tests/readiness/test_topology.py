@@ -8,7 +8,7 @@ import pytest
 
 from switchover.plan.spec import Spec
 from switchover.readiness.checklist.read import built_in
-from switchover.readiness.topology import DEMANDS, shortfalls
+from switchover.readiness.topology import DEMANDS, shortfalls, single_points
 from tests.plan.conftest import PLAN
 
 LARGE = "cpu = 2, memory_gb = 8"
@@ -58,6 +58,13 @@ def test_the_kernel_may_keep_a_twentieth_of_the_memory() -> None:
 )
 def test_what_is_short_is_named(nodes: list[str], database: str, id: str, says: str) -> None:
     assert says in short(nodes, database)[id]
+
+
+def test_what_is_alone_of_its_kind_is_named() -> None:
+    text = f"{PLAN}\n[topology]\nnodes = [{', '.join([MANAGER, *WORKERS])}]\ndatabase = {{ {DATABASE} }}\n"
+    spec = Spec.model_validate(tomllib.loads(text))
+    assert single_points(spec) == ("the manager m1", "the address 198.51.100.20", "the database server")
+    assert single_points(Spec.model_validate(tomllib.loads(PLAN))) == ()
 
 
 def test_the_built_in_checklist_has_an_item_for_every_demand() -> None:
