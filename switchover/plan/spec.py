@@ -120,6 +120,13 @@ def _key_path(text: str) -> str:
     return text
 
 
+def _docker(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.password or not ((parts.scheme == "unix" and parts.path) or (parts.scheme == "ssh" and parts.hostname)):
+        raise ValueError('"unix:///var/run/docker.sock" or "ssh://user@host"; no password')
+    return text
+
+
 def _printable(text: str) -> str:
     if not text.isprintable() or not text.strip():
         raise ValueError("1 to 64 printable characters")
@@ -472,6 +479,9 @@ class TopologySpec(_Table):
     database: DatabaseSizeSpec | None = None
     on_managers: Annotated[tuple[str, ...], Field(strict=False)] = Field(
         ("traefik",), description="services that belong on managers: the load balancer"
+    )
+    docker: Annotated[str, AfterValidator(_docker)] | None = Field(
+        None, description="a manager's Docker endpoint, unix:// or ssh://; only looked at, to prove what is declared"
     )
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from switchover.engine.step import Gate, Verdict
 from switchover.readiness.availability import slower_than_asked, spent_by_window
 from switchover.readiness.checklist import ChecklistUnreadable, Status, judge, read_items
 from switchover.readiness.checklist.judge import score
+from switchover.readiness.swarm import SwarmUnreachable, differences, read_swarm
 from switchover.readiness.topology import shortfalls, single_points
 from switchover.words import count, plain
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from switchover.plan.progress import Progress
-    from switchover.plan.spec import Spec
+    from switchover.plan.spec import Spec, TopologySpec
     from switchover.readiness.checklist import Checklist, Standing
     from switchover.steps.context import Context
 
@@ -58,7 +59,24 @@ def topology_gates(context: Context) -> list[Gate]:
         says += f"; alone of its kind: {', '.join(alone)}" if alone else ""
         return Verdict(True, says, details=warns)
 
-    return [Gate("nodes and database are of the size of production", look)] if context.spec.topology is not None else []
+    topology = context.spec.topology
+    if topology is None:
+        return []
+    gates = [Gate("nodes and database are of the size of production", look)]
+    if topology.docker is not None:
+        gates.append(Gate("the swarm is what the plan declares", lambda: _swarm(topology, str(topology.docker))))
+    return gates
+
+
+async def _swarm(topology: TopologySpec, url: str) -> Verdict:
+    try:
+        swarm = await read_swarm(url)
+    except SwarmUnreachable as error:
+        return Verdict(None, str(error), "see that the endpoint answers, or leave topology.docker out")
+    found = differences(topology, swarm)
+    if found.blocks:
+        return Verdict(False, "; ".join(found.blocks), "mend the swarm, or correct [topology]", details=found.warns)
+    return Verdict(True, f"{count(len(swarm.nodes), 'node')}, as Docker says", details=found.warns)
 
 
 def _judged(context: Context) -> Checklist | Verdict:

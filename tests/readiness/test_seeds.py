@@ -77,7 +77,8 @@ def test_every_check_that_is_named_exists(there: dict[str, set[str]]) -> None:
 
 
 def test_the_readme_has_the_table() -> None:
-    assert seed_markdown() in (ROOT / "README.md").read_text()
+    whole = seed_markdown() in (ROOT / "README.md").read_text()
+    assert whole, "put there what this prints: from switchover.readiness.seeds import seed_markdown"
 
 
 def test_the_table_for_a_terminal_names_every_item() -> None:
