@@ -54,7 +54,7 @@ expect = {{ status = 200 }}
 soak = "15m"
 
 [readiness]            # the built-in checklist: `switchover checklist` shows it, `switchover attest` signs
-availability = 99.5    # percent of a year; what is asked for grows with it
+availability = 99.5    # percent of a year; what is asked for grows with it. Without this table nothing is asked
 """
 
 

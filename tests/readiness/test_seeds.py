@@ -13,6 +13,7 @@ from switchover.engine.runner import Runner, Stop
 from switchover.plan.file import load
 from switchover.plan.outline import STEPS, StepName
 from switchover.plan.spec import known_key
+from switchover.readiness.checklist.read import built_in
 from switchover.readiness.seeds import named_seeds, seed_markdown, seed_sources, seed_table, seed_text
 from switchover.readiness.topology import DEMANDS
 from switchover.steps import build
@@ -40,6 +41,13 @@ def test_every_item_is_there_once_under_its_source() -> None:
 @pytest.mark.parametrize("source", [("000", 24), ("001", 14), ("002", 45), ("003", 17), ("004", 23)])
 def test_no_item_of_a_source_is_missing(source: tuple[str, int]) -> None:
     assert sum(seed.id.startswith(source[0]) for seed in seed_table()) == source[1]
+
+
+def test_what_is_required_there_is_not_only_recommended_here() -> None:
+    required = {item.id for item in built_in().checklist if item.required}
+    for seed in seed_table():
+        if seed.ask == "required":
+            assert seed.rules or seed.checks or required & set(seed.items), seed.id
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +86,7 @@ def test_every_check_that_is_named_exists(there: dict[str, set[str]]) -> None:
 
 def test_the_readme_has_the_table() -> None:
     whole = seed_markdown() in (ROOT / "README.md").read_text()
-    assert whole, "put there what this prints: from switchover.readiness.seeds import seed_markdown"
+    assert whole, "put there what this prints: switchover.readiness.seeds.seed_markdown()"
 
 
 def test_the_table_for_a_terminal_names_every_item() -> None:
