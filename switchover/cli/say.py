@@ -33,7 +33,7 @@ def attest(options: argparse.Namespace) -> int:
     item, now = items[options.item], datetime.now(UTC)
     (standing,) = judge(loaded.spec, [item], fold(loaded.spec, loaded.entries), now).standings
     if not standing.signable:
-        raise WrongUse(f"{item.id} is not for signing: it is {standing.status} ({standing.says})")
+        raise WrongUse(f"nobody signs {item.id}: {standing.says}")
     said = Statement(item.id, options.note, options.link, options.owner, _expires(options.expires, now))
     _told(options, append(options.plan, sign(loaded.spec, item, said)))
     return 0

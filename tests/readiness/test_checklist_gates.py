@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from switchover.engine.live import Live
+from switchover.engine.runner import Runner, Stop
 from switchover.engine.step import Verdict
 from switchover.plan.file import append, load
+from switchover.plan.outline import StepName
 from switchover.readiness.checklist import Statement, read_items, sign
+from switchover.steps import build
 from switchover.steps.checklist import checklist_gates, topology_gates
 from switchover.steps.context import Context
+from switchover.steps.preview import _NoJournal
 from tests.plan.conftest import PLAN
 
 OWN = '\n[[checklist]]\nid = "cron"\ntitle = "Cron runs on one host"\n'
@@ -85,6 +90,13 @@ def test_a_checklist_that_cannot_be_read_is_unknown(plan: Path) -> None:
     found = verdict(plan, ASKED + 'packs = ["ours.toml"]\n')
     assert found.ok is None
     assert "ours.toml" in found.evidence
+
+
+def test_the_cutover_looks_again(plan: Path) -> None:
+    plan.write_text(PLAN + OWN)
+    runner = Runner(load(plan).spec, _NoJournal(()), Live(plan, "test"), Stop())
+    for name in (StepName.READINESS, StepName.CUTOVER):
+        assert "the checklist is signed" in {gate.name for gate in build(name, context(plan), runner).gates}
 
 
 def test_a_topology_that_is_short_blocks_unless_waived(plan: Path) -> None:
