@@ -44,14 +44,21 @@ _JOIN = "JOIN pg_class c ON c.oid = {} JOIN pg_namespace n ON n.oid = c.relnames
 _OPTIONS = "nullif(ARRAY(SELECT o FROM unnest(a.attoptions) o WHERE NOT starts_with(o, 'pg_attver=')), '{}')"
 """Some builds (15.20 of Debian) keep a mark of their own among a column's options; pg_dump knows nothing of it."""
 
-_DIGEST = 'hashtextextended({}::text COLLATE "C", 1)'
-"""Options may hold passwords, so a difference must not show them."""
+_IDENTITY = "CASE WHEN c.relispartition AND %(floor)s < 170000 THEN '' ELSE a.attidentity END"
+"""From PostgreSQL 17 on, a partition has the identity columns of its table."""
+
+_DIGEST = """CASE WHEN {0} IS NOT NULL THEN
+  hashtextextended(ARRAY(SELECT o FROM unnest({0}) o ORDER BY o COLLATE "C")::text COLLATE "C", 1) END"""
+"""Options may hold passwords, so a difference must not show them. A dump sorts them."""
+
+_WORDED = "replace(i.identity, ' on language ', ' language ')"
+"""From PostgreSQL 16 on, a transform is for a type "language", and no more "on language"."""
 
 
 def _plain(catalog: str, facts: str, where: str = "true") -> str:
     """Objects that are known by their identity, with an owner and little else."""
     return f"""
-        SELECT concat(i.type, ' ', i.identity), ROW({facts})::text
+        SELECT concat(i.type, ' ', {_WORDED}), ROW({facts})::text
         FROM {catalog} t, pg_identify_object('{catalog}'::regclass, t.oid, 0) i
         WHERE t.oid >= 16384 AND i.schema IS DISTINCT FROM 'switchover' AND {_own(catalog, "t.oid")} AND {where}"""  # noqa: S608
 
@@ -81,7 +88,7 @@ QUERIES: dict[str, str] = {
         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_RELATION}""",  # noqa: S608
     "column": f"""
         SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), ROW(format_type(a.atttypid, a.atttypmod),
-          a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, {_OPTIONS}, {_DIGEST.format("a.attfdwoptions")},
+          a.attnotnull, {_IDENTITY}, a.attgenerated, a.attstorage, {_OPTIONS}, {_DIGEST.format("a.attfdwoptions")},
           nullif(a.attstattarget, -1), a.attislocal, a.attinhcount,
           (SELECT format('%I.%I', cn.nspname, co.collname) FROM pg_collation co
             JOIN pg_namespace cn ON cn.oid = co.collnamespace WHERE co.oid = a.attcollation),
@@ -110,7 +117,7 @@ QUERIES: dict[str, str] = {
         SELECT format('%I on %s', t.tgname, t.tgrelid::regclass), ROW(pg_get_triggerdef(t.oid), t.tgenabled)::text
         FROM pg_trigger t {_JOIN.format("t.tgrelid")} WHERE NOT t.tgisinternal AND {_RELATION}""",  # noqa: S608
     "view": f"""
-        SELECT format('%I.%I', n.nspname, c.relname), pg_get_viewdef(c.oid)
+        SELECT format('%I.%I', n.nspname, c.relname), replace(pg_get_viewdef(c.oid), '( VALUES', '(VALUES')
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('v', 'm') AND {_RELATION}""",  # noqa: S608
     "rule": f"""
@@ -154,18 +161,22 @@ QUERIES: dict[str, str] = {
         FROM pg_event_trigger t WHERE {_own("pg_event_trigger", "t.oid")}""",  # noqa: S608
     "publication": """
         SELECT p.pubname, ROW(pg_get_userbyid(p.pubowner), p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete,
-          p.pubtruncate, p.pubviaroot, ARRAY(SELECT concat_ws(' ', format('%I.%I', t.schemaname, t.tablename),
-              CASE WHEN %(floor)s >= 150000 THEN concat_ws(' ', to_jsonb(t) ->> 'attnames', to_jsonb(t) ->> 'rowfilter')
-              END) FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname <> 'switchover'
-            ORDER BY 1))::text
+          p.pubtruncate, p.pubviaroot, coalesce(to_jsonb(p) ->> 'pubgencols', 'n'),
+          ARRAY(SELECT concat_ws(' ', format('%I.%I', t.schemaname, t.tablename),
+              CASE WHEN %(floor)s >= 150000 THEN to_jsonb(t) ->> 'rowfilter' END)
+            FROM pg_publication_tables t WHERE t.pubname = p.pubname AND t.schemaname <> 'switchover' ORDER BY 1),
+          CASE WHEN %(floor)s >= 150000 THEN ARRAY(SELECT concat_ws(' ', r.prrelid::regclass, (SELECT
+              string_agg(quote_ident(a.attname), ' ' ORDER BY a.attname COLLATE "C") FROM pg_attribute a
+              WHERE a.attrelid = r.prrelid AND to_jsonb(r) -> 'prattrs' @> to_jsonb(a.attnum)))
+            FROM pg_publication_rel r WHERE r.prpubid = p.oid ORDER BY 1) END)::text
         FROM pg_publication p""",
     "default privileges": f"""
         SELECT concat_ws(' ', pg_get_userbyid(d.defaclrole), d.defaclobjtype,
             (SELECT nspname FROM pg_namespace WHERE oid = d.defaclnamespace)),
           {_acl("d.defaclacl", _DEFAULT_USUAL)}
         FROM pg_default_acl d""",  # noqa: S608
-    "comment": """
-        SELECT concat(i.type, ' ', i.identity), d.description
+    "comment": f"""
+        SELECT concat(i.type, ' ', {_WORDED}), d.description
         FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
         WHERE (d.objoid >= 16384 OR (d.classoid = 'pg_namespace'::regclass AND i.identity = 'public'
           AND d.description <> 'standard public schema'))
@@ -176,7 +187,7 @@ QUERIES: dict[str, str] = {
         AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE d.classoid = 'pg_constraint'::regclass
           AND k.oid = d.objoid AND k.contype = 'n')
         AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
-          AND c.relispartition AND NOT %(partitions)s)""",
+          AND c.relispartition AND NOT %(partitions)s)""",  # noqa: S608
     "security label": """
         SELECT concat(i.type, ' ', i.identity, ' by ', l.provider), l.label
         FROM pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
@@ -219,10 +230,10 @@ QUERIES: dict[str, str] = {
     "transform": _plain("pg_transform", "t.trffromsql, t.trftosql"),
 }
 
-LARGE_OBJECTS = """
-SELECT count(*), sum(hashtextextended(ROW(m.oid, pg_get_userbyid(m.lomowner), ARRAY(
-  SELECT a::text FROM unnest(m.lomacl) a ORDER BY 1))::text COLLATE "C", 1)::numeric)
-FROM pg_largeobject_metadata m"""
+LARGE_OBJECTS = f"""
+SELECT count(*), sum(hashtextextended(ROW(m.oid, pg_get_userbyid(m.lomowner),
+  {_acl("m.lomacl", "acldefault('L', m.lomowner)").replace("%(ignored)s", "''")})::text COLLATE "C", 1)::numeric)
+FROM pg_largeobject_metadata m"""  # noqa: S608  constants only
 
 LARGE_OBJECT_BYTES = """
 SELECT sum(hashint8extended(hash_record_extended(ROW(o.oid, part, lo_get(o.oid, part * 1048576, 1048576)), 1), 2))

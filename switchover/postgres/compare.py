@@ -100,6 +100,14 @@ class _Side:
         return self.sessions[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """What a side holds beside rows."""
+
+    facts: Facts
+    sequences: tuple[SequenceValue, ...]
+
+
 async def compare(  # noqa: PLR0913  both sides, and how to look at them
     source: Database,
     target: Database,
@@ -126,23 +134,21 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
             _open(stack, source, app, source_snapshot, jobs), _open(stack, target, app, None, jobs)
         )
         floor = min(side.first.info.server_version for side in (ours, theirs))
-        facts = await both(
-            _on(ours, read_fingerprint(ours.first, floor, partitions=partitions)),
-            _on(theirs, read_fingerprint(theirs.first, floor, partitions=partitions)),
+        mine, other = await both(
+            _objects(ours, floor, partitions=partitions), _objects(theirs, floor, partitions=partitions)
         )
-        differences = schema_differences(*facts)
+        differences = schema_differences(mine.facts, other.facts)
         if globals:
             differences += schema_differences(*await _global_facts(ours, theirs))
         compared = await _tables(ours, theirs, on_progress, partitions=partitions)
         differences += [each.difference for each in compared if each.difference]
-        values = await both(_on(ours, read_sequences(ours.first)), _on(theirs, read_sequences(theirs.first)))
         if sequences:
-            differences += _sequence_differences(*values)
+            differences += _sequence_differences(mine.sequences, other.sequences)
         unseen = [each for each in sorted({*ours.foreign, *theirs.foreign}) if each not in not_data]
     if differences:
-        return Comparison(Verdict.DIFFERS, compared, len(values[0]), tuple(differences))
+        return Comparison(Verdict.DIFFERS, compared, len(mine.sequences), tuple(differences))
     notes = tuple(f"foreign table {each}: its rows were not looked at" for each in unseen)
-    return Comparison(Verdict.INCOMPLETE if notes else Verdict.SAME, compared, len(values[0]), notes)
+    return Comparison(Verdict.INCOMPLETE if notes else Verdict.SAME, compared, len(mine.sequences), notes)
 
 
 async def changes(source: Database, target: Database, app: str) -> tuple[TableChange, ...]:
@@ -200,6 +206,12 @@ async def _global_facts(ours: _Side, theirs: _Side) -> tuple[Facts, Facts]:
     return global_facts(
         *await both(_on(ours, read_named(ours.first, roles)), _on(theirs, read_named(theirs.first, roles)))
     )
+
+
+async def _objects(side: _Side, floor: int, *, partitions: bool) -> _Objects:
+    """The schema by one session, the sequences by another."""
+    facts = read_fingerprint(side.first, floor, partitions=partitions)
+    return _Objects(*await _on(side, both(facts, read_sequences(side.sessions[-1]))))
 
 
 async def _on(side: _Side, work: Coroutine[object, object, T]) -> T:

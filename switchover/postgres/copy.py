@@ -18,6 +18,7 @@ from switchover.postgres.errors import CopyFailed
 from switchover.postgres.facts import server_facts
 from switchover.postgres.programs import Tools, client_program, client_release, named, run_program
 from switchover.postgres.table import read_tables
+from switchover.postgres.toc import read_list, sort_out, write_list
 from switchover.postgres.together import all_of
 from switchover.words import count, size
 
@@ -64,9 +65,9 @@ def dump_argv(
     )
 
 
-def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None) -> tuple[str, ...]:
-    """pg_restore straight into a database. Subscriptions are left out: they bind the copy to its publisher's slot,
-    so that it could not be dropped any more."""
+def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None, listed: str | Path) -> tuple[str, ...]:
+    """pg_restore of what ``listed`` names, straight into a database. Subscriptions are left out: they bind the copy
+    to its publisher's slot, so that it could not be dropped any more."""
     return (
         client_program("pg_restore", bin),
         "--format=directory",
@@ -74,6 +75,7 @@ def restore_argv(folder: str | Path, dbname: str, *, jobs: int, bin: str | None)
         "--exit-on-error",
         "--no-subscriptions",
         "--verbose",
+        f"--use-list={listed}",
         named(dbname),
         str(folder),
     )
@@ -113,14 +115,33 @@ async def dump(
 
 
 async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: OnProgress) -> None:
-    """Restore into an empty database and stop at the first error. Raises CopyFailed with the server's words."""
+    """Restore into an empty database and stop at the first error. Raises CopyFailed with the server's words.
+
+    Foreign keys and event triggers come when all else is done: beside other work a key to a partitioned table and an
+    index of it wait for each other, and one of the two workers ends with "deadlock detected".
+    """
     name = await database_name(target, tools.app)
-    listed = _Counter(_quiet, " TABLE DATA ", "listed", 0)
-    await run_program((client_program("pg_restore", tools.bin), "--list", str(folder)), target, tools, listed)
+    lines: list[str] = []
+    argv = (client_program("pg_restore", tools.bin), "--list", "--verbose", str(folder))
+    await run_program(argv, target, tools, lines.append)
+    after = sort_out(read_list(lines), ())
     # One job says when it begins a table's data, several say when they have finished it.
     line = "finished item" if tools.jobs > 1 else "processing data for table"
-    counted = _Counter(on_progress, line, "restored", listed.done, also="TABLE DATA" if tools.jobs > 1 else "")
-    await run_program(restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin), target, tools, counted)
+    total = sum(1 for entry in after.middle if entry.says.startswith("TABLE DATA "))
+    counted = _Counter(on_progress, line, "restored", total, also="TABLE DATA" if tools.jobs > 1 else "")
+    for number, entries in enumerate((after.middle, (*after.foreign, *after.last))):
+        if entries:
+            listed = list_beside(folder, number)
+            write_list(listed, entries)
+            await run_program(
+                restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin, listed=listed), target, tools, counted
+            )
+            listed.unlink()
+
+
+def list_beside(folder: Path, number: int = 0) -> Path:
+    """Where the list lies that tells pg_restore what of a dump to restore."""
+    return folder.with_name(f"{folder.name}.list{number}")
 
 
 async def analyze(target: Database, app: str, jobs: int = 4) -> None:
@@ -146,10 +167,6 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 AND n.nspname !~ '^pg_(toast|temp)' AND (c.relkind = 'p' OR c.relispopulated)
 """
-
-
-def _quiet(say: str, done: float, total: float, unit: str) -> None:
-    """No progress is shown."""
 
 
 class _Counter:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BLOCK = 8192
 PIECE = 16384
 """Blocks read in one statement: what is lost by a cancel, and how often progress is said."""
+TOGETHER, SMALL = 100, 128
+"""Small tables read in one statement, and how many blocks a small one has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +61,28 @@ def pieces(tables: Iterable[Table]) -> list[Piece]:
     return sorted(found, key=lambda piece: -piece.bytes)
 
 
+def batches(tables: Iterable[Table]) -> list[tuple[Piece, ...]]:
+    """What is read in one statement each: a piece of a large table, or many small tables; the largest first."""
+    found = pieces(tables)
+    large = [(piece,) for piece in found if piece.bytes > SMALL * BLOCK]
+    small = found[len(large) :]
+    return [*large, *(tuple(small[start : start + TOGETHER]) for start in range(0, len(small), TOGETHER))]
+
+
 async def sum_up(
     sessions: Sequence[AsyncConnection], tables: Iterable[Table], on_piece: Callable[[Piece], None]
 ) -> dict[str, Digest]:
     """The digest of each table by name, read by all of the sessions together."""
-    waiting = pieces(tables)
+    waiting = batches(tables)
     waiting.reverse()
-    found: dict[str, Digest] = {piece.table.name: Digest() for piece in waiting}
+    found: dict[str, Digest] = {piece.table.name: Digest() for batch in waiting for piece in batch}
 
     async def work(session: AsyncConnection) -> None:
         while waiting:
-            piece = waiting.pop()
-            summed = await digest(session, piece)
-            found[piece.table.name] += summed
-            on_piece(piece)
+            batch = waiting.pop()
+            for piece, summed in zip(batch, await _digests(session, batch), strict=True):
+                found[piece.table.name] += summed
+                on_piece(piece)
 
     await all_of(work(session) for session in sessions)
     return found
@@ -80,19 +90,18 @@ async def sum_up(
 
 async def whole(session: AsyncConnection, table: Table) -> Digest:
     """The digest of one table, read by one session."""
-    return await digest(session, Piece(table, 0, None))
+    return (await _digests(session, (Piece(table, 0, None),)))[0]
 
 
-async def digest(session: AsyncConnection, piece: Piece) -> Digest:
-    """The digest of one piece."""
-    table = piece.table
-    query = sql.SQL("SELECT count(*), coalesce(sum({}), 0) FROM ONLY {} AS r").format(row_hash(table), table.identifier)
-    if piece.start:
-        query += sql.SQL(" WHERE ctid >= {}").format(sql.Literal(f"({piece.start},0)"))
-    if piece.end is not None:
-        query += sql.SQL(" AND" if piece.start else " WHERE") + sql.SQL(" ctid < {}").format(
-            sql.Literal(f"({piece.end},0)")
-        )
-    row = await (await session.execute(query)).fetchone()
-    assert row is not None  # noqa: S101  an aggregate has one row
-    return Digest(row[0], int(row[1]))
+async def _digests(session: AsyncConnection, batch: Sequence[Piece]) -> list[Digest]:
+    """The digest of each piece, by one statement."""
+    queries = (_query(number, piece) for number, piece in enumerate(batch))
+    found = await session.execute(sql.SQL(" UNION ALL ").join(queries) + sql.SQL(" ORDER BY 1"))
+    return [Digest(rows, int(total)) for _, rows, total in await found.fetchall()]
+
+
+def _query(number: int, piece: Piece) -> sql.Composed:
+    bounds = [sql.SQL(f"ctid {sign} '({block},0)'") for sign, block in ((">=", piece.start), ("<", piece.end)) if block]
+    where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(bounds) if bounds else sql.SQL("")
+    summed = sql.SQL("SELECT {}, count(*), coalesce(sum({}), 0) FROM ONLY {} AS r")
+    return summed.format(sql.Literal(number), row_hash(piece.table), piece.table.identifier) + where

@@ -17,7 +17,7 @@ SELECT array_agg(x.name ORDER BY x.name COLLATE "C"), array_agg(x.form ORDER BY 
   SELECT a.attname::text AS name, CASE
     WHEN b.typtype = 'e' THEN 'enum_send'
     WHEN b.oid >= 16384 OR b.typtype NOT IN ('b', 'r', 'm') OR b.typsend = 0
-      OR b.typname ~ '^(_?reg|refcursor$)' THEN 'text'
+      OR b.typname ~ '^(_?reg|refcursor$|_aclitem$)' THEN 'text'
     WHEN b.typname = ANY (%(hashed)s) AND (a.attcollation = 0 OR l.collisdeterministic) THEN 'hash'
     ELSE b.typsend::regproc::text END AS form
   FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -28,7 +28,7 @@ SELECT array_agg(x.name ORDER BY x.name COLLATE "C"), array_agg(x.form ORDER BY 
 """How the bytes of a value are got at: hashed as they are, by the type's binary output, or by its text.
 
 The binary output of user types holds numbers that another server gives to other types, and the reg… types are
-such numbers; refcursor has that of text, which would not take it."""
+such numbers; refcursor has that of text, which would not take it, and the items of an aclitem[] have none."""
 
 _TABLES = f"""
 SELECT format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname, pg_relation_size(c.oid), f.names, f.forms,

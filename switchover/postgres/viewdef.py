@@ -1,8 +1,7 @@
 """A view's definition as PostgreSQL 16 and later word it: the only relation of a query does not qualify its columns.
 
-Up to PostgreSQL 15 every view held two relations more, OLD and NEW, so that each column had to be qualified (release
-notes of 16: "Remove unused view range table entries"). Only views that were defined before, or are read by such a
-server, are worded so; inner queries always qualify.
+Up to PostgreSQL 15 two relations more stand in every view, OLD and NEW, so that its outer query qualifies all columns
+(measured: 15.20 against 16.14). Inner queries qualify them on both.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ UNQUALIFIED_SINCE = 160000
 
 _TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\w+|.""", re.DOTALL)
 _NAME = re.compile(r'"|\w')
-_SEVERAL = {",", "JOIN", "UNION", "INTERSECT", "EXCEPT"}
+_SEVERAL = {"JOIN", "UNION", "INTERSECT", "EXCEPT"}
 _CLAUSES = {"WHERE", "GROUP", "HAVING", "WINDOW", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", "TABLESAMPLE", ";"}
 """Reserved words: as names they would be quoted."""
 
@@ -23,7 +22,7 @@ def unqualified(definition: str) -> str:
     tokens = _TOKEN.findall(definition)
     outer = _outside_brackets(tokens)
     start = next((at for at in outer if tokens[at] == "FROM"), None)
-    if start is None or any(tokens[at] in _SEVERAL - {","} for at in outer):
+    if start is None or any(tokens[at] in _SEVERAL for at in outer):
         return definition
     end = next((at for at in outer if at > start and tokens[at] in _CLAUSES), len(tokens))
     relation = [tokens[at] for at in outer if start < at < end and not tokens[at].isspace()]
@@ -49,6 +48,6 @@ def _qualifiers(tokens: list[str], name: str) -> list[int]:
     """Where the name stands before a dot, and is not behind one itself."""
     return [
         at
-        for at, token in enumerate(tokens[:-1])
-        if token == name and tokens[at + 1] == "." and (at == 0 or tokens[at - 1] != ".")
+        for at, each in enumerate(tokens[:-1])
+        if each == name and tokens[at + 1] == "." and (at == 0 or tokens[at - 1] != ".")
     ]

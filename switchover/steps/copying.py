@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import compare
-from switchover.postgres.copy import analyze, dump, dump_argv, restore, restore_argv
+from switchover.postgres.copy import analyze, dump, dump_argv, list_beside, restore, restore_argv
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy, which
@@ -133,7 +133,15 @@ def restore_action(copying: Copying, *, title: str) -> Action:
         await restore(copying.folder, copying.target, tools, on_progress=live.progress)
         return {"restore_s": round(time.monotonic() - started, 3), "analyze_s": await _complete(copying, live)}
 
-    restores = " ".join(restore_argv(copying.folder.name, copying.database, jobs=database.jobs, bin=database.bin))
+    restores = " ".join(
+        restore_argv(
+            copying.folder.name,
+            copying.database,
+            jobs=database.jobs,
+            bin=database.bin,
+            listed=list_beside(copying.folder).name,
+        )
+    )
     return _filling(copying, f"restore-{copying.kind}", title, apply, restores)
 
 

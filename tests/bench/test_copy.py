@@ -11,6 +11,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,14 +33,14 @@ CONF = "shared_buffers = 256MB\nmax_wal_size = 2GB\nmaintenance_work_mem = 64MB\
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
+def servers() -> Iterator[tuple[Cluster, Cluster]]:
     """Two of Debian's, for pgcopydb from Debian knows no newer ones; with fsync, as in production."""
-    folder = tmp_path_factory.mktemp("bench")
-    old, new = (Cluster(folder / name, 15, conf=CONF, fsync=True).start() for name in ("old", "new"))
-    make_mix(old, "mix")
-    yield old, new
-    old.stop()
-    new.stop()
+    with tempfile.TemporaryDirectory(prefix="switchover-bench-", ignore_cleanup_errors=True) as folder:
+        old, new = (Cluster(Path(folder) / name, 15, conf=CONF, fsync=True).start() for name in ("old", "new"))
+        make_mix(old, "mix")
+        yield old, new
+        old.stop()
+        new.stop()
 
 
 def fresh(new: Cluster) -> None:

@@ -216,13 +216,14 @@ def test_the_commands_are_data() -> None:
         "--snapshot=0-1",
         "--file=dump",
     )
-    assert restore_argv("dump", "shop", jobs=2, bin=None) == (
+    assert restore_argv("dump", "shop", jobs=2, bin=None, listed="dump.list") == (
         "pg_restore",
         "--format=directory",
         "--jobs=2",
         "--exit-on-error",
         "--no-subscriptions",
         "--verbose",
+        "--use-list=dump.list",
         "--dbname=dbname=shop",
         "dump",
     )

@@ -19,10 +19,9 @@ from switchover.demo.lab import free_port
 from switchover.postgres import preflight as package
 from switchover.postgres.connect import Database, connect
 from switchover.postgres.finding import Finding
-from switchover.postgres.preflight import SOURCE, TARGET, preflight
+from switchover.postgres.preflight import CONDITIONAL, SOURCE, TARGET, preflight
 from switchover.postgres.preflight.check import Check, run_checks
-from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
-from switchover.postgres.preflight.supported import is_ended, is_unsafe
+from switchover.postgres.preflight.supported import is_ended, is_unsafe, skips_marks
 from switchover.postgres.programs import client_release
 from tests.postgres.conftest import APP, Pair, Side
 from tests.servers.postgres import Cluster, server_account
@@ -59,7 +58,7 @@ async def test_two_fit_servers_are_let_through(pair: Pair) -> None:
 
 
 async def test_every_finding_says_why(pair: Pair) -> None:
-    for check in (*SOURCE, *TARGET, SUPERUSER_ONLY):
+    for check in (*SOURCE, *TARGET, *CONDITIONAL):
         assert check.why, check.id
     assert len({check.id for check in (*SOURCE, *TARGET)}) == len((*SOURCE, *TARGET))
     assert all(each.why for each in (await found(pair)).values() if each.severity != "info")
@@ -72,6 +71,13 @@ PLANTED: tuple[tuple[str, str, str, bool], ...] = (
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'i'::regclass",
         "public.i",
         True,
+    ),
+    (
+        "child-columns",
+        "CREATE TABLE p (a int, b int); CREATE TABLE c (own int) INHERITS (p);"
+        "ALTER TABLE p DROP b, ADD late text; CREATE TABLE also (own int) INHERITS (p)",
+        "public.c",
+        False,
     ),
     (
         "unvalidated",
@@ -251,6 +257,12 @@ async def test_tools_that_do_not_fit_are_named(pair: Pair, tmp_path: Path) -> No
 )
 def test_releases_below_the_fixes_are_unsafe(major: int, minor: int, unsafe: bool) -> None:
     assert is_unsafe(major, minor) is unsafe
+
+
+def test_marks_are_known_from_some_minor_release_on() -> None:
+    assert skips_marks(15, 20)
+    assert not skips_marks(16, 14)
+    assert skips_marks(19, 0)
 
 
 def test_a_release_ends_on_its_day() -> None:
@@ -436,6 +448,13 @@ def debian(servers_folder: Path) -> Iterator[Side]:
     made.start()
     yield Side(made, "shop")
     made.stop()
+
+
+async def test_marks_that_older_programs_write_down_block_them_alone(debian: Side, pair: Pair) -> None:
+    debian.run("CREATE TABLE marked (x int)")
+    marked = debian.run("SELECT 1 FROM pg_attribute WHERE attrelid = 'marked'::regclass AND attoptions IS NOT NULL")
+    assert ("marked-columns" in await between(debian.db, pair.target.db, pair.source.cluster.bin)) is bool(marked)
+    assert "marked-columns" not in await between(debian.db, pair.target.db, debian.cluster.bin)
 
 
 async def test_collations_that_have_changed_under_their_indexes(debian: Side, pair: Pair) -> None:

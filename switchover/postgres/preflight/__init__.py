@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.postgres.preflight.between import between
-from switchover.postgres.preflight.clients import client_findings
+from switchover.postgres.preflight.clients import MARKED, client_findings
 from switchover.postgres.preflight.health import SOURCE_ONLY, TARGET_ONLY, health
 from switchover.postgres.preflight.look import look
 from switchover.postgres.preflight.objects import OBJECTS
 from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
+from switchover.postgres.preflight.supported import skips_marks
 from switchover.postgres.programs import COPYING, client_release
 from switchover.postgres.together import both
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SOURCE = (*OBJECTS, *health("source"), *SOURCE_ONLY)
 TARGET = (*health("target"), *TARGET_ONLY)
+CONDITIONAL = (SUPERUSER_ONLY, MARKED)
+"""Asked of the source, and of concern only with some targets and some client programs."""
 
 
 async def preflight(source: Database, target: Database, app: str, *, bin: str | None) -> tuple[Finding, ...]:
@@ -28,11 +31,12 @@ async def preflight(source: Database, target: Database, app: str, *, bin: str | 
     Roles, settings and privileges are told by ``global_findings``, the fence by ``fence_findings``. Raises
     Unreachable and Refused.
     """
-    ours, theirs = await both(
-        look("source", source, app, (*SOURCE, SUPERUSER_ONLY)), look("target", target, app, TARGET)
-    )
+    ours, theirs = await both(look("source", source, app, (*SOURCE, *CONDITIONAL)), look("target", target, app, TARGET))
     releases = {name: await client_release(name, bin) for name in COPYING}
-    own = [each for each in ours.findings if each.id != SUPERUSER_ONLY.id or not theirs.facts.superuser]
+    dumps = releases["pg_dump"]
+    needless = {SUPERUSER_ONLY.id} if theirs.facts.superuser else set()
+    needless |= {MARKED.id} if dumps is None or skips_marks(dumps.major, dumps.minor) else set()
+    own = [each for each in ours.findings if each.id not in needless]
     today = datetime.now(UTC).date()
     return (
         *between(ours, theirs, today),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.postgres.finding import Finding
+from switchover.postgres.preflight.check import Check
 from switchover.postgres.preflight.supported import SAFE_CLIENT, is_unsafe
 
 if TYPE_CHECKING:
@@ -14,6 +15,17 @@ if TYPE_CHECKING:
     from switchover.postgres.programs import Release
 
 TOOLS = "set database.bin to the target's tools"
+
+MARKED = Check(
+    "marked-columns",
+    "block",
+    """SELECT format('%s columns', count(*)) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+    WHERE c.oid >= 16384 AND a.attoptions::text LIKE '%pg_attver=%' HAVING count(*) > 0""",
+    "the source marks columns with an option of its own (pg_attver), which these client programs do not know",
+    'pg_dump would write it down, and the restore end with: unrecognized parameter "pg_attver"',
+    "install client tools as new as the source's minor release (from 15.20, 16.16, 17.12, 18.7 on)",
+)
+"""Asked of every source; of concern where pg_dump is older than that."""
 
 
 def client_findings(releases: dict[str, Release | None], ours: ServerFacts, theirs: ServerFacts) -> Iterator[Finding]:

@@ -57,6 +57,21 @@ OBJECTS: tuple[Check, ...] = (
         "pg_dump leaves them out, so the target would have fewer indexes; make them whole, or drop them",
     ),
     Check(
+        "child-columns",
+        "block",
+        f"""SELECT {_NAME} FROM {_RELATION} WHERE c.relkind IN ('r', 'f') AND NOT c.relispartition
+        AND EXISTS (SELECT FROM (SELECT a.attnum, row_number() OVER (ORDER BY i.place, a.attnum) AS made,
+            row_number() OVER (ORDER BY a.attnum) AS stands
+          FROM pg_attribute a LEFT JOIN LATERAL (SELECT min(ARRAY[h.inhseqno, p.attnum]) AS place FROM pg_inherits h
+            JOIN pg_attribute p ON p.attrelid = h.inhparent AND p.attname = a.attname AND NOT p.attisdropped
+            WHERE h.inhrelid = c.oid) AS i ON true
+          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS x WHERE made <> stands)
+        AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid) ORDER BY 1""",  # noqa: S608
+        "columns of inheriting tables stand in another order than a dump makes them",
+        "pg_dump makes inherited columns first; what selects * or inserts without a list would find others",
+        "make the table anew in the order that pg_dump gives it, before the rehearsal",
+    ),
+    Check(
         "unvalidated",
         "info",
         f"""SELECT format('%I on %I.%I', k.conname, n.nspname, c.relname),

@@ -19,6 +19,10 @@ SAFE_CLIENT = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 CVE-2025-8715 and CVE-2026-18408."""
 
 
+SKIPS_MARKS = {14: 25, 15: 20, 16: 16, 17: 12, 18: 7}
+"""The first minor release whose pg_dump knows the marks that servers of November 2026 leave on columns."""
+
+
 def is_ended(major: int, today: date) -> bool:
     """Whether the major version gets no fixes any more; one we do not know of is newer than we are, or long gone."""
     end = END_OF_LIFE.get(major)
@@ -28,3 +32,8 @@ def is_ended(major: int, today: date) -> bool:
 def is_unsafe(major: int, minor: int) -> bool:
     """Whether client programs of this release lack the known fixes."""
     return major < min(SAFE_CLIENT) or minor < SAFE_CLIENT.get(major, 0)
+
+
+def skips_marks(major: int, minor: int) -> bool:
+    """Whether pg_dump of this release leaves the servers' own marks out of a dump."""
+    return major >= min(SKIPS_MARKS) and minor >= SKIPS_MARKS.get(major, 0)

@@ -9,6 +9,7 @@ pg_restore from its own archive, so that nothing is forgotten that a dump would 
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -29,18 +30,17 @@ from switchover.postgres.stream.programs import (
     End,
     end_of,
     fits,
-    list_after_data,
     list_needs,
+    list_section,
     read_part,
     read_rest,
     read_schema,
-    restore_before_data,
     restore_entries,
     write_part,
     write_rest,
 )
 from switchover.postgres.stream.shape import ForeignKey, Part, Shape, Streamed, parted, read_shape, stand_alone
-from switchover.postgres.stream.toc import AfterData, Entry, read_list, sort_out
+from switchover.postgres.toc import AfterData, Entry, part_before, read_list, sort_out, write_list
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ SORT_MEMORY = 256 * 1024 * 1024
 BATCH = 100
 """Indexes of small tables made in one transaction: each holds a few of the server's locks."""
 
-_REST = "rest"
+_SCHEMA, _TABLES, _REST = "schema", "tables", "rest"
 _MEMORY = "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), %s) / 1024"
 _THERE = """
 SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -90,7 +90,7 @@ class StreamFacts:
 async def resumable(target: Database, app: str, stamp: str) -> bool:
     """Whether the copy holds whole tables of this very source, and nothing that could not be made again."""
     said = await read_fact(target, app, FACT)
-    return isinstance(said, dict) and said.get("stamp") == stamp and said.get("stage") == "tables"
+    return isinstance(said, dict) and said.get("stamp") == stamp and said.get("stage") == _TABLES
 
 
 async def stream(  # noqa: PLR0913  two databases, and how to copy
@@ -146,35 +146,43 @@ class _Stream:
     """The tables that are full, by oid; and ``rest`` for all the small ones."""
     left: dict[int, int] = field(default_factory=dict)
     kept: int = 0
+    stage: str = _SCHEMA
 
     async def all(self) -> None:
-        after = await self.schema()
+        before, after = await self.schema()
         async with watched(self.meter, self.target, self.tools.app):
-            await run_jobs([*self.filling(), *await self.indexing(after.early)], self.tools.jobs)
-            await self.note("rest")
+            await run_jobs([*before, *self.filling(), *await self.indexing(after.early)], self.tools.jobs)
+            await self.reach("rest")
             await self.restore(after.middle)
             await run_jobs(await self.referring(after.foreign), self.tools.jobs)
             await self.restore(after.last)
-        await self.note("done")
+        await self.reach("done")
 
-    async def schema(self) -> AfterData:
-        """Make all that comes before rows, unless it is there; and list what comes after them."""
+    async def schema(self) -> tuple[list[Job], AfterData]:
+        """Make what the large tables need; the job that makes everything else; and what comes after the rows."""
         before = os.umask(0o077)
         try:
             await self.run(read_schema(self.reading, self.archive, self.snapshot))
         finally:
             os.umask(before)
+        everything = {entry.id: entry for entry in read_list(await self.listed(list_needs(*self.there)))}
+        sections = [
+            [everything[entry.id] for entry in read_list(await self.listed(list_section(*self.there, section)))]
+            for section in ("pre-data", "post-data")
+        ]
+        after = sort_out(sections[1], self.shape.indexes)
         if await resumable(self.target, self.tools.app, self.stamp):
+            self.stage = _TABLES
             await self.resume()
-        else:
-            await self.run(restore_before_data(self.writing, self.archive))
-            await self.note("tables")
-        wanted: list[str] = []
-        everything: list[str] = []
-        await self.run(list_after_data(self.writing, self.archive), wanted.append)
-        await self.run(list_needs(self.writing, self.archive), everything.append)
-        ids = {entry.id for entry in read_list(wanted)}
-        return sort_out((entry for entry in read_list(everything) if entry.id in ids), self.shape.indexes)
+            return [], after
+        first, second = part_before(sections[0], {table.oid for table in self.alone()})
+        await self.restore(first, together=False)
+
+        async def work() -> None:
+            await self.restore(second, together=False)
+            await self.reach(_TABLES)
+
+        return [Job(_SCHEMA, math.inf, work)], after
 
     async def resume(self) -> None:
         """Keep the tables that are full; empty all others, and remove every large object if it will come again."""
@@ -209,7 +217,8 @@ class _Stream:
         if _REST not in self.full:
             small = self.shape.bytes - sum(table.bytes for table in alone)
             many = len(self.shape.tables) - len(alone)
-            jobs.append(Job(_REST, 2.0 * small + 100_000.0 * many, self.fill_rest_without(alone)))
+            needs = frozenset({_SCHEMA} if self.stage == _SCHEMA else ())
+            jobs.append(Job(_REST, 2.0 * small + 100_000.0 * many, self.fill_rest_without(alone), needs))
         return jobs
 
     def fill_with(self, part: Part) -> Callable[[], Awaitable[None]]:
@@ -219,7 +228,7 @@ class _Stream:
             self.meter.add(part.table.bytes / part.of)
             self.left[part.table.oid] -= 1
             if not self.left[part.table.oid]:
-                await self.note("tables", str(part.table.oid))
+                await self.is_full(str(part.table.oid))
 
         return work
 
@@ -227,7 +236,7 @@ class _Stream:
         async def work() -> None:
             await self.pipe(read_rest(self.reading, alone, self.snapshot), write_rest(self.writing), "small tables")
             self.meter.add(self.shape.bytes - sum(table.bytes for table in alone))
-            await self.note("tables", _REST)
+            await self.is_full(_REST)
 
         return work
 
@@ -279,17 +288,30 @@ class _Stream:
 
         return work
 
-    async def restore(self, entries: tuple[Entry, ...]) -> None:
+    async def restore(self, entries: tuple[Entry, ...], *, together: bool = True) -> None:
         if entries:
             listed = self.archive.with_name(f"list-{entries[0].id}")
-            listed.write_text("".join(f"{entry.id};\n" for entry in entries))
-            await self.run(restore_entries(self.writing, self.archive, listed))
+            write_list(listed, entries)
+            await self.run(restore_entries(*self.there, listed, together=together))
 
-    async def note(self, stage: str, full: str | None = None) -> None:
+    @property
+    def there(self) -> tuple[End, Path]:
+        return self.writing, self.archive
+
+    async def listed(self, command: Command) -> list[str]:
+        lines: list[str] = []
+        await self.run(command, lines.append)
+        return lines
+
+    async def reach(self, stage: str) -> None:
         """Say in the copy how far it is."""
-        self.full.update({full} if full else ())
+        self.stage = stage
         known: list[Json] = [*sorted(self.full)]
         await write_fact(self.target, self.tools.app, FACT, {"stamp": self.stamp, "stage": stage, "full": known})
+
+    async def is_full(self, what: str) -> None:
+        self.full.add(what)
+        await self.reach(self.stage)
 
     async def rows(self, query: str) -> list[tuple[str, ...]]:
         with told(self.target):

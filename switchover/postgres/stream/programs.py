@@ -117,10 +117,10 @@ def write_rest(end: End) -> Command:
     return end.command("pg_restore", "--data-only", "--exit-on-error", "--no-subscriptions")
 
 
-def list_after_data(end: End, archive: Path) -> Command:
-    """What follows the data."""
+def list_section(end: End, archive: Path, section: str) -> Command:
+    """What comes before the data, or after it."""
     program = client_program("pg_restore", end.bin)
-    return Command((program, "--list", "--section=post-data", "--no-subscriptions", str(archive)), end.env)
+    return Command((program, "--list", f"--section={section}", "--no-subscriptions", str(archive)), end.env)
 
 
 def list_needs(end: End, archive: Path) -> Command:
@@ -128,16 +128,10 @@ def list_needs(end: End, archive: Path) -> Command:
     return Command((client_program("pg_restore", end.bin), "--list", "--verbose", str(archive)), end.env)
 
 
-def restore_before_data(end: End, archive: Path) -> Command:
-    said = end.command("pg_restore", "--exit-on-error", "--section=pre-data", "--no-subscriptions")
-    return Command((*said.argv, str(archive)), said.env)
-
-
-def restore_entries(end: End, archive: Path, listed: Path) -> Command:
-    """pg_restore of some entries, all of them or none."""
-    said = end.command(
-        "pg_restore", "--exit-on-error", "--single-transaction", "--no-subscriptions", f"--use-list={listed}"
-    )
+def restore_entries(end: End, archive: Path, listed: Path, *, together: bool) -> Command:
+    """pg_restore of some entries; ``together``: all of them or none."""
+    one = ("--single-transaction",) if together else ()
+    said = end.command("pg_restore", "--exit-on-error", *one, "--no-subscriptions", f"--use-list={listed}")
     return Command((*said.argv, str(archive)), said.env)
 
 

@@ -32,7 +32,7 @@ SELECT c.oid::int8, n.nspname, c.relname, coalesce(pg_table_size(c.oid), 0),
     JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
     AND NOT (b.typtype = 'e' OR (b.oid < 16384 AND b.typtype IN ('b', 'r', 'm') AND b.typreceive <> 0
-      AND b.typname !~ '^_?reg')))
+      AND b.typname !~ '^_?(reg|aclitem$|tsquery$|(int2|oid)vector$)')))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't'
 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'
@@ -41,8 +41,9 @@ AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.objid = c.oid AND x.classid = 
 ORDER BY 4 DESC, c.oid
 """
 """Binary copying is for types whose binary form means the same on both sides: the reg… types send numbers that
-another server gives to other objects, and arrays and composites of user types send their type's number. A table
-that was dropped after the snapshot was taken has no size; to copy it fails, and says so."""
+another server gives to other objects, and arrays and composites of user types send their type's number; an empty
+tsquery, int2vector or oidvector is refused in the form in which it was sent (tsqueryrecv, int2vectorrecv), and an
+aclitem has none. A table that was dropped after the snapshot was taken has no size; to copy it fails, and says so."""
 
 _INDEXES = """
 SELECT i.indexrelid::int8, i.indrelid::int8, n.nspname, x.relname, coalesce(pg_relation_size(i.indexrelid), 0),

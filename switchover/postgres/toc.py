@@ -1,4 +1,4 @@
-"""What comes after the data, sorted: what can begin once its table is full, what must wait, what comes last.
+"""What an archive holds, sorted: what can begin once its table is full, what must wait, what comes last.
 
 pg_restore's own list says what there is, in an order that works, and what depends on what (pg_restore manual,
 ``--list`` and ``--use-list``).
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from pathlib import Path
 
 _ENTRY = re.compile(r"^(\d+); (\d+) (\d+) (.*)$")
 _NEEDS = re.compile(r"^;\s+depends on: ([\d ]+)$")
@@ -35,6 +36,13 @@ class Entry:
     @property
     def is_event_trigger(self) -> bool:
         return self.says.startswith("EVENT TRIGGER ")
+
+
+_BELONGINGS = (
+    *("ACL ", "CHECK CONSTRAINT ", "COMMENT ", "DEFAULT ", "SECURITY LABEL ", "SEQUENCE ", "SEQUENCE OWNED BY "),
+    "TABLE ATTACH ",
+)
+"""Entries that change the table they depend on, and so must not come while it is being filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,12 @@ def read_list(lines: Iterable[str]) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
+def write_list(path: Path, entries: Iterable[Entry]) -> None:
+    """Write what ``pg_restore --use-list`` reads, for you alone."""
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{entry.id};\n" for entry in entries))
+
+
 def sort_out(entries: Iterable[Entry], early_oids: Collection[int]) -> AfterData:
     """Part the entries; ``early_oids`` are the indexes and constraints of plain tables."""
     early: list[Entry] = []
@@ -81,3 +95,18 @@ def sort_out(entries: Iterable[Entry], early_oids: Collection[int]) -> AfterData
         else:
             middle.append(entry)
     return AfterData(tuple(early), tuple(middle), tuple(foreign), tuple(last))
+
+
+def part_before(entries: Iterable[Entry], tables: Collection[int]) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
+    """What some tables, by oid, need to be filled, with all that belongs to them; and everything else."""
+    listed = tuple(entries)
+    first = {entry.id for entry in listed if entry.oid in tables and entry.says.startswith("TABLE ")}
+    size = -1
+    while size != len(first):
+        size = len(first)
+        for entry in listed:
+            if entry.id in first:
+                first.update(entry.needs)
+            elif entry.says.startswith(_BELONGINGS) and first.intersection(entry.needs):
+                first.add(entry.id)
+    return tuple(e for e in listed if e.id in first), tuple(e for e in listed if e.id not in first)
