@@ -105,6 +105,14 @@ _GLYPHS = {
     "undoing": ("↶", "<"),
     "undone": ("↶", "<"),
     "warn": ("!", "!"),
+    "signed": ("✓", "v"),
+    "shown": ("✓", "v"),
+    "waived": ("≈", "w"),
+    "not applicable": ("·", "."),
+    "open": ("○", "-"),
+    "later": ("○", "-"),
+    "expired": ("≠", "~"),
+    "fails": ("✗", "x"),
 }
 
 

@@ -63,7 +63,7 @@ def test_the_schema_and_the_report_are_what_they_say(plan: Path) -> None:
 def test_an_attestation_is_recorded_with_its_signer(plan: Path) -> None:
     assert switchover("attest", str(plan), "notice", "--note", "mail sent").returncode == 0
     (entry,) = load(plan).entries
-    assert entry.data == {"item": "notice", "note": "mail sent"}
+    assert entry.data == {"item": "notice", "note": "mail sent", "about": {"title": "Users were told"}}
     assert "@" in entry.who
 
 
@@ -75,6 +75,44 @@ def test_a_statement_about_nothing_is_refused(plan: Path, words: tuple[str, ...]
     ended = switchover(words[0], str(plan), *words[1:])
     assert ended.returncode == 2
     assert load(plan).entries == ()
+
+
+def test_a_statement_carries_link_owner_and_last_day(plan: Path) -> None:
+    more = ("--link", "https://wiki/7", "--owner", "sam", "--expires", "2999-01-31")
+    assert switchover("attest", str(plan), "notice", "--note", "mail sent", *more).returncode == 0
+    (entry,) = load(plan).entries
+    assert {key: entry.data[key] for key in ("link", "owner", "expires")} == {
+        "link": "https://wiki/7",
+        "owner": "sam",
+        "expires": "2999-01-31",
+    }
+
+
+@pytest.mark.parametrize("day", ["2020-01-01", "soon", "-1"])
+def test_a_last_day_that_is_over_or_no_day_is_refused(plan: Path, day: str) -> None:
+    ended = switchover("attest", str(plan), "notice", "--note", "x", f"--expires={day}")
+    assert ended.returncode == 2
+    assert load(plan).entries == ()
+
+
+def test_the_checklist_says_what_is_missing_and_then_that_nothing_is(plan: Path) -> None:
+    missing = switchover("checklist", str(plan), "--json")
+    assert missing.returncode == 1
+    assert json.loads(missing.stdout)["missing"] == ["notice"]
+    switchover("attest", str(plan), "notice", "--note", "mail sent", "--expires", "90d")
+    signed = switchover("checklist", str(plan))
+    assert signed.returncode == 0
+    assert "1 of 1 required" in signed.stdout
+
+
+def test_what_a_step_shows_is_not_signed_and_a_bad_pack_is_told(plan: Path) -> None:
+    text = plan.read_text()
+    plan.write_text(text + "\n[readiness]\navailability = 99.9\n")
+    refused = switchover("attest", str(plan), "rehearsed", "--note", "x")
+    assert (refused.returncode, "the step rehearsal shows it" in refused.stderr) == (2, True)
+    plan.write_text(text + '\n[readiness]\navailability = 99.9\npacks = ["gone.toml"]\n')
+    refused = switchover("checklist", str(plan))
+    assert (refused.returncode, refused.stderr) == (2, "gone.toml: there is no such file beside the plan\n")
 
 
 def test_hostile_text_never_reaches_the_terminal_raw(plan: Path) -> None:

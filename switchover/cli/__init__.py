@@ -38,14 +38,18 @@ _COMMANDS = {
     "check": "check",
     "run": "run",
     "rollback": "run",
+    "checklist": "checklist",
     "attest": "say",
     "decide": "say",
     "status": "status",
     "report": "status",
+    "runbook": "status",
     "schema": "status",
+    "lint": "lint",
     "compare": "compare",
     "lag": "lag",
     "dns": "dns",
+    "rollout": "rollout",
     "demo": "demo",
 }
 
@@ -83,9 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     back = plan(command("rollback", "undo or roll back, whichever the state allows, after a preview"))
     back.add_argument("--yes", action="store_true", help="do not ask for the plan's name")
     back.add_argument("--events", action="store_true", help="one JSON line per event on stdout")
+    plan(command("checklist", "what production asks for, item by item, and what is signed", answers))
     attest = plan(command("attest", "sign a checklist item", answers))
     attest.add_argument("item", metavar="ITEM", help="the item's id")
-    attest.add_argument("--note", required=True, help="the evidence, in a sentence or a link")
+    attest.add_argument("--note", required=True, help="the evidence, in a sentence")
+    attest.add_argument("--link", default="", help="where the evidence is")
+    attest.add_argument("--owner", default="", help="who answers for it, where that is somebody else")
+    attest.add_argument("--expires", default="", metavar="DAY", help="the last day it holds: 2027-06-30, or 90d")
     decide = plan(command("decide", "answer a hold", answers))
     decide.add_argument("hold", metavar="HOLD", help="the hold's key, as `status` shows it")
     decide.add_argument("choice", choices=("go", "abort"))
@@ -94,7 +102,18 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--follow", action="store_true", help="go on until the run ends")
     report = plan(command("report", "the report, from the journal alone"))
     report.add_argument("--format", default="md", choices=("md", "json"), help="md (default) or json")
+    plan(command("runbook", "the recovery plan: what to do in every state, with and without this program"))
     command("schema", "the JSON Schema of the plan file, for editors")
+    lint = command("lint", "hold Compose or stack files against what production asks of them", answers)
+    lint.add_argument("files", nargs="*", type=Path, metavar="FILE", help="several are merged, as Compose does it")
+    lint.add_argument("--dialect", choices=("stack", "compose"), help="who deploys it (default: what the file shows)")
+    lint.add_argument("--env-file", type=Path, metavar="FILE", help="variables (default: .env beside the first file)")
+    lint.add_argument("--root", type=Path, metavar="FOLDER", help="where files that are named in FILE have to lie")
+    lint.add_argument(
+        "--startup", action="append", default=[], metavar="[SERVICE=]TIME", help="how long a start takes, such as 20s"
+    )
+    lint.add_argument("--format", default="text", choices=("text", "json", "sarif", "junit"))
+    lint.add_argument("--explain", action="store_true", help="the table of rules, and nothing else")
     compare = command("compare", "compare two databases exactly", answers)
     compare.add_argument("source", metavar="SOURCE", help="conninfo or URI")
     compare.add_argument("target", metavar="TARGET", help="conninfo or URI")
@@ -108,6 +127,24 @@ def _parser() -> argparse.ArgumentParser:
     dns.add_argument("--at", metavar="SERVER", help="the one resolver to ask: ip, tls://ip#name or https://host/path")
     dns.add_argument("--watch", type=float, nargs="?", const=0.0, metavar="S", help="look again and again, every S s")
     dns.add_argument("--port", type=int, default=53, help="port of the authoritative servers (for labs)")
+    rollout = command("rollout", "simulate a rolling update of a Swarm service: what is lost, what to change", answers)
+    rollout.add_argument("file", type=Path, metavar="FILE", help="the Compose file of the stack")
+    rollout.add_argument("service", metavar="SERVICE", help="the service's name in it")
+    rollout.add_argument("--startup", metavar="20s", help="from a container's start to its first answer")
+    rollout.add_argument("--stop", metavar="1s", help="from the signal to the end of a container (default: 1s)")
+    rollout.add_argument("--poll", metavar="15s", help="how often Traefik asks Docker (default: the file's, or 15s)")
+    rollout.add_argument(
+        "--first-check",
+        choices=("after-interval", "at-once"),
+        default="after-interval",
+        help="Traefik's first check of a server it has just seen: after one interval (v3, default) or at once (v2)",
+    )
+    rollout.add_argument(
+        "--image",
+        choices=("works", "exits", "refuses", "hangs"),
+        default="works",
+        help="what the new image does in the chart (default: works)",
+    )
     demo = command("demo", "a real migration on this machine: two PostgreSQL versions, DNS, two web applications")
     demo.add_argument("--auto", action="store_true", help="headless, to the report")
     demo.add_argument("--keep", action="store_true", help="keep the lab's folder")

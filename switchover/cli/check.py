@@ -24,7 +24,14 @@ def check(options: argparse.Namespace) -> int:
     ok = all(verdict.ok for _, _, verdict in looked.gates)
     if options.json:
         rows = [
-            {"step": step, "gate": name, "ok": verdict.ok, "evidence": verdict.evidence, "fix": verdict.fix}
+            {
+                "step": step,
+                "gate": name,
+                "ok": verdict.ok,
+                "evidence": verdict.evidence,
+                "fix": verdict.fix,
+                "details": list(verdict.details),
+            }
             for step, name, verdict in looked.gates
         ]
         say(json.dumps({"ok": ok, "gates": rows, "findings": [asdict(each) for each in looked.findings]}, indent=2))
@@ -32,6 +39,8 @@ def check(options: argparse.Namespace) -> int:
         for step, name, verdict in looked.gates:
             mark = {True: "done", False: "failed", None: "unknown"}[verdict.ok]
             say(f"{glyph(mark)} {step}: {name}: {verdict.evidence}")
+            for line in verdict.details:
+                say(f"    {line}")
             if verdict.ok is not True and verdict.fix:
                 say(f"    {verdict.fix}")
         _say_findings(looked.findings)

@@ -1,4 +1,4 @@
-"""``status``, ``report`` and ``schema``: what the plan file says, without asking the world."""
+"""``status``, ``report``, ``runbook`` and ``schema``: what the plan file says, without asking the world."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+def runbook(options: argparse.Namespace) -> int:
+    """Print the plan's recovery plan."""
+    from switchover.report.runbook import runbook as made
+
+    loaded = load(options.plan)
+    say(made(loaded.spec, fold(loaded.spec, loaded.entries), loaded.path.name))
+    return 0
+
+
 def schema(options: argparse.Namespace) -> int:
     """Print the plan file's JSON Schema."""
     from switchover.plan.spec import json_schema
@@ -59,15 +68,18 @@ def schema(options: argparse.Namespace) -> int:
 
 
 def write_reports(path: Path) -> None:
-    """Write the report beside the plan, as Markdown and JSON; 0600, whole or not at all."""
+    """Write report and recovery plan beside the plan; 0600, whole or not at all."""
     from switchover.report import as_json as report_json
     from switchover.report import make_report, markdown
+    from switchover.report.runbook import runbook as make_runbook
 
     loaded = load(path)
-    made = make_report(loaded.spec, loaded.entries, fold(loaded.spec, loaded.entries))
+    progress = fold(loaded.spec, loaded.entries)
+    made = make_report(loaded.spec, loaded.entries, progress)
+    recovery = make_runbook(loaded.spec, progress, loaded.path.name)
     folder = path.with_name(path.name + ".d")
     folder.mkdir(mode=0o700, exist_ok=True)
-    for name, text in (("report.md", markdown(made)), ("report.json", report_json(made))):
+    for name, text in (("report.md", markdown(made)), ("report.json", report_json(made)), ("runbook.md", recovery)):
         half = folder / f"{name}.half"
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

@@ -32,6 +32,7 @@ def told(command: Callable[[], int], *, debug: bool) -> int:
 def _tell(error: Exception) -> int:
     from switchover.plan.file import PlanUnreadable
     from switchover.plan.lock import Locked
+    from switchover.readiness.checklist import ChecklistUnreadable
 
     if isinstance(error, PlanUnreadable):
         for problem in error.problems:
@@ -40,7 +41,7 @@ def _tell(error: Exception) -> int:
     if isinstance(error, Locked):
         tell(str(error))
         return 5
-    if isinstance(error, (WrongUse, FileNotFoundError, IsADirectoryError, PermissionError)):
+    if isinstance(error, (WrongUse, ChecklistUnreadable, FileNotFoundError, IsADirectoryError, PermissionError)):
         tell(plain(str(error)))
         return 2
     if _is_ours(error):

@@ -38,7 +38,7 @@ class What(StrEnum):
     UNDONE = "undone"  # undone and proved: proof. With action "": the step as a whole
     UNDO_FAILED = "undo-failed"  # reason
     DECIDED = "decided"  # a person: hold (key), choice ("go", "abort"), note
-    ATTESTED = "attested"  # a person: item, note
+    ATTESTED = "attested"  # a person: item, note, about (what it speaks of), link, owner, expires (a day)
     EVIDENCE = "evidence"  # a side file: file, sha256, kind, and a summary
     NOTE = "note"  # text
     RECOVERED = "recovered"  # a torn tail was cut off: file, bytes, sha256

@@ -47,7 +47,7 @@ STEPS: tuple[StepInfo, ...] = (
         StepName.READINESS,
         "Readiness",
         "The target answers as production before anyone is sent there, and the checklist is signed.",
-        ("dns.names", "dns.to", "health", "checklist"),
+        ("dns.names", "dns.to", "health", "checklist", "readiness", "topology"),
         (),
     ),
     StepInfo(

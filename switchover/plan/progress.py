@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,14 @@ class Attestation:
     who: str
     at: datetime
     note: str
+    link: str = ""
+    """Where the evidence is."""
+    owner: str = ""
+    """Who answers for it, where that is another than who signed."""
+    expires: date | None = None
+    """The last day on which it holds; None where nothing was said."""
+    about: Mapping[str, Json] | None = None
+    """What it speaks of, as that was when it was signed; None in journals of before this was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +234,15 @@ def _standing(spec: Spec, story: _Story, info: StepInfo, done: set[StepName]) ->
 
 def _drift(spec: Spec, info: StepInfo, relied: Mapping[str, Json]) -> str:
     """What has changed in the spec since the step relied on it, in words; empty when nothing has."""
-    now = subtree(spec, info.relies_on)
+    return changes(relied, subtree(spec, info.relies_on))
+
+
+def changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> str:
+    """What is another than it was, in words; empty when nothing is."""
     changed = [
-        f"{key} was {plain(json.dumps(relied.get(key)), 120)}, is {plain(json.dumps(now.get(key)), 120)}"
+        f"{key} was {plain(json.dumps(before.get(key)), 120)}, is {plain(json.dumps(now.get(key)), 120)}"
         for key in now
-        if relied.get(key) != now.get(key)
+        if before.get(key) != now.get(key)
     ]
     return "changed since: " + "; ".join(changed) if changed else ""
 
@@ -264,7 +276,7 @@ class _Story:
                 self._stop("stopped at a safe point; run again to go on")
             case What.ATTESTED:
                 item = str(data["item"])
-                self.attested[item] = Attestation(item, entry.who, entry.at, str(data.get("note", "")))
+                self.attested[item] = _attestation(item, entry)
             case What.DECIDED:
                 self.decisions.append(
                     Decision(str(data["hold"]), str(data["choice"]), entry.who, entry.at, str(data.get("note", "")))
@@ -419,6 +431,21 @@ def _listed(raw: Json) -> ActionState:
         str(data["title"]),
         tuple(str(line) for line in _list(data.get("does"))),
         str(data.get("undoes", "")),
+    )
+
+
+def _attestation(item: str, entry: Entry) -> Attestation:
+    data = entry.data
+    expires, about = data.get("expires"), data.get("about")
+    return Attestation(
+        item,
+        entry.who,
+        entry.at,
+        str(data.get("note", "")),
+        str(data.get("link", "")),
+        str(data.get("owner", "")),
+        date.fromisoformat(expires) if isinstance(expires, str) else None,
+        about if isinstance(about, dict) else None,
     )
 
 

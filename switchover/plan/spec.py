@@ -6,9 +6,9 @@ import contextlib
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import IPv4Address, ip_address
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -119,6 +119,13 @@ def _resolver(text: str) -> str:
 def _key_path(text: str) -> str:
     if ".." in text.split("/"):
         raise ValueError("a path without '..'")
+    return text
+
+
+def _docker(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.password or not ((parts.scheme == "unix" and parts.path) or (parts.scheme == "ssh" and parts.hostname)):
+        raise ValueError('"unix:///var/run/docker.sock" or "ssh://user@host"; no password')
     return text
 
 
@@ -378,12 +385,143 @@ class VerifySpec(_Table):
     allow_failures: int = Field(0, ge=0)
 
 
-class ChecklistItem(_Table):
-    """Something a program cannot look at, and a person signs."""
+BUILT_IN = "production"
+"""The pack of checklist items that comes with the program."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Category = Literal[
+    "switchover",
+    "scalability",
+    "resiliency",
+    "load balancing",
+    "recoverability",
+    "backups and recovery plans",
+    "monitoring and logging",
+    "centralised logging",
+    "support",
+    "on-call",
+    "organisation",
+    "documentation",
+    "security",
+    "cost",
+]
+CATEGORIES: tuple[str, ...] = get_args(Category)
+"""What production is looked at for, in the order it is shown."""
+
+ItemId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+Reason = Annotated[str, Field(min_length=8)]
+
+
+class ChecklistItem(_Table):
+    """Something a program cannot look at, and a person signs.
+
+    What has no default of its own is None, so that a plan that does not use it relies on nothing new.
+    """
+
+    id: ItemId
     title: str
     required: bool = True
+    required_from: float | None = Field(
+        None, gt=0, lt=100, description="required where the availability asked for is at least this; percent"
+    )
+    category: Category | None = Field(None, description='what it belongs to; default: "switchover"')
+    why: str | None = Field(None, description="what goes wrong without it")
+    evidence: str | None = Field(None, description="what a signature should point to")
+    about: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None, description="keys of the plan that it speaks of; when one changes, the signature is stale"
+    )
+    holds: Duration | None = Field(None, description="how long a signature holds")
+    shown_by: Literal["readiness", "rehearsal", "lower-ttl", "window", "verify", "topology"] | None = Field(
+        None, description="the step, or the table of the plan, that shows it; nobody signs it then"
+    )
+    seeds: Annotated[tuple[str, ...], Field(strict=False)] | None = Field(
+        None, description="the items of published checklists that ask for it"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> ChecklistItem:
+        for key in self.about or ():
+            if not known_key(key):
+                raise ValueError(f"about names {key}, which is no key of a plan")
+        return self
+
+
+class Pack(_Table):
+    """A file of checklist items that several plans share."""
+
+    title: str
+    checklist: Annotated[tuple[ChecklistItem, ...], Field(min_length=1, strict=False)]
+
+
+def _pack_name(text: str) -> str:
+    if text == BUILT_IN or (text.endswith(".toml") and not text.startswith("/") and ".." not in text.split("/")):
+        return text
+    raise ValueError(f'"{BUILT_IN}", or a .toml file in the plan\'s folder or below it')
+
+
+class WaiverSpec(_Table):
+    """A required item that is not there, and why that is accepted."""
+
+    reason: Reason
+    until: date | None = Field(None, description="the last day on which it is accepted")
+    owner: str | None = Field(None, description="who accepts it")
+
+
+class ReadinessSpec(_Table):
+    """What is asked of production before anyone is sent there."""
+
+    availability: float = Field(gt=0, lt=100, description="percent of a year in which users have service, such as 99.9")
+    recovery_time: Duration | None = Field(
+        None, description="how long a recovery may take (RTO); the rehearsal's copy is held against it"
+    )
+    packs: Annotated[tuple[Annotated[str, AfterValidator(_pack_name)], ...], Field(strict=False)] = Field(
+        (BUILT_IN,), description=f'files with more [[checklist]] items; "{BUILT_IN}" is the built-in one'
+    )
+    required: Annotated[tuple[ItemId, ...], Field(strict=False)] = Field(
+        (), description="recommended items that are required here"
+    )
+    owners: dict[ItemId, str] = Field({}, description="who has to see to an item")
+    not_applicable: dict[ItemId, Reason] = Field({}, description="items that make no sense here, each with the reason")
+    waived: dict[ItemId, WaiverSpec] = Field({}, description="items that are missing, and accepted as missing")
+
+
+class NodeSpec(_Table):
+    """One node of the new host's cluster, as it was ordered."""
+
+    name: str
+    role: Literal["manager", "worker"]
+    cpu: float = Field(gt=0, description="virtual CPUs")
+    memory_gb: float = Field(gt=0)
+    address: Address | None = Field(None, description="where users reach it; the manager's takes the traffic in")
+    runs: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        (), description="services that are pinned to this node, or may be placed on it"
+    )
+
+
+class DatabaseSizeSpec(_Table):
+    """The new database server, as it was ordered."""
+
+    cpu: float = Field(gt=0, description="virtual CPUs")
+    memory_gb: float = Field(gt=0)
+    tier: str | None = Field(None, description='such as "general purpose" or "burstable"')
+
+
+class TopologySpec(_Table):
+    """What the new host consists of."""
+
+    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1, strict=False)]
+    database: DatabaseSizeSpec | None = None
+    on_managers: Annotated[tuple[str, ...], Field(strict=False)] = Field(
+        ("traefik",), description="services that belong on managers: the load balancer"
+    )
+    docker: Annotated[str, AfterValidator(_docker)] | None = Field(
+        None, description="a manager's Docker endpoint, unix:// or ssh://; only looked at, to prove what is declared"
+    )
+
+    @model_validator(mode="after")
+    def _named_once(self) -> TopologySpec:
+        if len({node.name for node in self.nodes}) != len(self.nodes):
+            raise ValueError("two nodes have the same name")
+        return self
 
 
 class Spec(_Table):
@@ -398,6 +536,8 @@ class Spec(_Table):
     maintenance: MaintenanceSpec = MaintenanceSpec()
     health: Annotated[tuple[HealthSpec, ...], Field(min_length=1, strict=False)]
     verify: VerifySpec = VerifySpec()
+    topology: TopologySpec | None = None
+    readiness: ReadinessSpec | None = None
     checklist: Annotated[tuple[ChecklistItem, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
@@ -414,6 +554,18 @@ class Spec(_Table):
         if len(set(ids)) != len(ids):
             raise ValueError("two checklist items have the same id")
         return self
+
+
+def known_key(key: str) -> bool:
+    """Whether a dotted key, such as "dns.to", is one that a plan may have."""
+    table: type[BaseModel] | None = Spec
+    for part in key.split("."):
+        fields = {info.alias or name: info for name, info in table.model_fields.items()} if table is not None else {}
+        if part not in fields:
+            return False
+        kinds = (fields[part].annotation, *get_args(fields[part].annotation))
+        table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return True
 
 
 def json_schema() -> dict[str, Any]:

@@ -150,7 +150,9 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
         unseen = [each for each in sorted({*ours.foreign, *theirs.foreign}) if each not in not_data]
     if differences:
         return Comparison(Verdict.DIFFERS, compared, len(mine.sequences), tuple(differences))
+    left = [] if only is None else [name for name in ours.tables if name not in only]
     notes = tuple(f"foreign table {each}: its rows were not looked at" for each in unseen)
+    notes += (f"the rows of {count(len(left), 'table')} were not looked at",) if left else ()
     return Comparison(Verdict.INCOMPLETE if notes else Verdict.SAME, compared, len(mine.sequences), notes)
 
 

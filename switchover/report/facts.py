@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from switchover.plan.journal import Entry
     from switchover.plan.progress import Progress, StepState
-    from switchover.plan.spec import Spec
+    from switchover.plan.spec import Spec, WaiverSpec
     from switchover.report.evidence import Proved
 
-WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist")
+WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist", "readiness", "topology")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +158,18 @@ def _reasons(spec: Spec) -> tuple[str, ...]:
     reasons += [f"preflight {name} accepted: {why}" for name, why in spec.database.accept.items()]
     if spec.replicate.uncompared is not None:
         reasons.append(f"live copy not compared before it followed: {spec.replicate.uncompared}")
+    if spec.readiness is not None:
+        reasons += [f"checklist {item} waived: {_waived(waiver)}" for item, waiver in spec.readiness.waived.items()]
+        reasons += [f"checklist {item} not applicable: {why}" for item, why in spec.readiness.not_applicable.items()]
     if spec.dns.accept:
         reasons.append(f"accepted as left behind in DNS: {', '.join(spec.dns.accept)}")
     return tuple(reasons)
+
+
+def _waived(waiver: WaiverSpec) -> str:
+    more = (f"until {waiver.until}" if waiver.until else "", f"by {waiver.owner}" if waiver.owner else "")
+    said = ", ".join(part for part in more if part)
+    return f"{waiver.reason} ({said})" if said else waiver.reason
 
 
 def _remarks(spec: Spec, progress: Progress) -> tuple[dict[str, Json], ...]:

@@ -82,6 +82,9 @@ def _says(entry: Entry) -> str:
     match entry.what:
         case What.DECIDED:
             return ". ".join(str(data[key]) for key in ("choice", "note") if data.get(key))
+        case What.ATTESTED:
+            named = (f"{key} {data[key]}" for key in ("owner", "expires") if data.get(key))
+            return ", ".join([*(str(data[key]) for key in ("note", "link") if data.get(key)), *named])
         case What.RECOVERED:
             cut = count(int(number(data.get("bytes")) or 0), "byte")
             return f"a torn end of the plan was cut off: {cut}, kept in {data.get('file', 'no file')}"

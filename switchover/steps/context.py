@@ -11,6 +11,7 @@ from switchover.children import Children
 from switchover.dns.authority import Authority, find_authority, waive
 from switchover.dns.message import Endpoint
 from switchover.dns.providers import make_provider
+from switchover.plan import names
 from switchover.plan.decide import step_of
 from switchover.plan.progress import Progress, fold
 from switchover.plan.spec import expand
@@ -87,7 +88,7 @@ class Context:
     @property
     def app_prefix(self) -> str:
         """What every session of this plan's runs starts its application_name with."""
-        return f"switchover/{self.plan_id[:12]}/"
+        return names.session_prefix(self.plan_id)
 
     @property
     def app(self) -> str:
@@ -112,16 +113,16 @@ class Context:
     @property
     def copy_name(self) -> str:
         """The database on the target server that the final copy is restored into before it takes the name."""
-        return f"switchover_copy_{self.plan_id[:12]}"
+        return names.copy_name(self.plan_id)
 
     @property
     def aside_name(self) -> str:
         """Where the target's database of before waits while the copy bears its name."""
-        return f"switchover_before_{self.plan_id[:12]}"
+        return names.aside_name(self.plan_id)
 
     @property
     def rehearsal_name(self) -> str:
-        return f"switchover_rehearsal_{self.plan_id[:12]}"
+        return names.rehearsal_name(self.plan_id)
 
     def provider(self, zone: str) -> Provider:
         """Who changes the records of a zone."""

@@ -12,6 +12,7 @@ from switchover.plan.decide import low_ttl_fact, replicates, window_clock
 from switchover.plan.outline import StepName
 from switchover.steps import turning
 from switchover.steps.caches import caches_action
+from switchover.steps.checklist import checklist_gates
 from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.steps.current import current_gate
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
@@ -123,6 +124,7 @@ def _gates(context: Context) -> list[Gate]:
         *database_gates(context),
         *healthy_target(context),
         *([current_gate(context)] if replicates(context.progress()) else []),
+        *checklist_gates(context),
     ]
     for name in dns.names:
         gates.append(Gate(f"{name} still has the low TTL", still_low(context, name)))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.plan.decide import growth, step_of
 from switchover.plan.outline import StepName
+from switchover.postgres.compare import Verdict as Sameness
 from switchover.postgres.compare import compare
 from switchover.postgres.connect import connect, told
 from switchover.postgres.table import read_tables
-from switchover.steps.copying import comparison_fact, in_words, is_enough
+from switchover.steps.copying import comparison_fact, in_words
 from switchover.words import count, duration
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def last_look_action(turn: Turn) -> Action:
             jobs=context.spec.database.jobs,
             only=None if len(chosen) == len(tables) else chosen,
         )
-        if not is_enough(context, result):
+        if result.verdict is Sameness.DIFFERS:
             raise ActionFailed(f"the two sides are not the same: {in_words(result)}")
         left = len(tables) - len(chosen)
         context.pause.compared = {

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from switchover.engine.action import Waiting
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.outline import StepName
+from switchover.steps.checklist import checklist_gates, topology_gates
 from switchover.web.health import check_all
+from switchover.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from switchover.engine.action import Facts
-    from switchover.plan.spec import ChecklistItem, HealthSpec
+    from switchover.plan.spec import HealthSpec
     from switchover.steps.context import Context
+
+
+LEAST_DAYS = 30
+"""A certificate that ends sooner is warned of: on the new host nothing may renew it yet."""
 
 
 def build(context: Context) -> Step:
@@ -22,7 +27,7 @@ def build(context: Context) -> Step:
     spec = context.spec
     found: Facts = {}
     gates = [Gate(f"target answers: {check.name}", _health(context, check, found)) for check in spec.health]
-    gates += [Gate(f"attested: {item.title}", _attested(context, item)) for item in spec.checklist if item.required]
+    gates += [*topology_gates(context), *checklist_gates(context)]
     return Step(StepName.READINESS, gates=tuple(gates), facts=lambda: {"health": [found[key] for key in found]})
 
 
@@ -45,19 +50,14 @@ def _health(context: Context, check: HealthSpec, found: Facts) -> Callable[[], A
         }
         says = f"{check.url} at {context.spec.dns.to}: "
         if answered.ok:
-            return Verdict(True, f"{says}{answered.status} in {answered.ms:.0f} ms")
+            ends = _ends_soon(answered.certificate_days)
+            return Verdict(True, f"{says}{answered.status} in {answered.ms:.0f} ms", details=ends)
         return Verdict(False, says + answered.reason, "make the new host answer as production does, then run again")
 
     return look
 
 
-def _attested(context: Context, item: ChecklistItem) -> Callable[[], Awaitable[Verdict]]:
-    async def look() -> Verdict:
-        signed = context.progress().attested.get(item.id)
-        if signed is not None:
-            return Verdict(True, f"{signed.who}: {signed.note}")
-        fix = f"switchover attest {context.path.name} {item.id} --note …"
-        wait = Waiting(f"attest:{item.id}", f"{item.title}: not attested yet; {fix}", "person")
-        return Verdict(False, "nobody has signed this", fix, wait)
-
-    return look
+def _ends_soon(days: int | None) -> tuple[str, ...]:
+    if days is None or days >= LEAST_DAYS:
+        return ()
+    return (f"the certificate ends in {count(days, 'day')}: see that the new host renews it",)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, Seen
 from switchover.engine.step import Step
+from switchover.plan import names
 from switchover.plan.decide import replicates
 from switchover.plan.outline import StepName
 from switchover.postgres.scratch import close_database, database_exists, swap_in
@@ -96,7 +97,7 @@ def kept_name(context: Context) -> str:
     """The database that keeps what users wrote on the target; named by the attempt, so none is ever overwritten."""
     rollback = context.progress().rollback
     attempt = rollback.attempt if rollback is not None else 1
-    return f"switchover_kept_{context.plan_id[:12]}_{attempt}"
+    return names.kept_name(context.plan_id, attempt)
 
 
 def _close(context: Context) -> Action:

@@ -1,4 +1,4 @@
-"""Step 4: a window that fits the forecast and the caches; the notice and the calendar file for its users."""
+"""Step 4: a window that fits the forecast and the caches; notice, calendar file and recovery plan."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import forecast, low_ttl_fact, undo_s
 from switchover.plan.outline import StepName
 from switchover.postgres.facts import server_facts
+from switchover.report.runbook import runbook
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def build(context: Context) -> Step:
-    """Gates on the clock, then two files that the operator sends."""
+    """Gates on the clock, then two files that the operator sends, and the recovery plan of this switchover."""
     spec = context.spec
 
     async def scheduled() -> Verdict:
@@ -53,7 +54,8 @@ def build(context: Context) -> Step:
     if spec.window is not None:
         notice = _file_action("notice", context.folder / "notice.txt", notice_text(spec))
         calendar = _file_action("calendar", context.folder / "window.ics", calendar_text(spec, context.plan_id))
-        actions = (notice, calendar)
+        text = runbook(spec, context.progress(), context.path.name)
+        actions = (notice, calendar, _file_action("runbook", context.folder / "runbook.md", text, "whoever is called"))
     return Step(StepName.WINDOW, gates, actions, facts=lambda: _facts(context))
 
 
@@ -130,7 +132,7 @@ def calendar_text(spec: Spec, plan_id: str) -> str:
     return bytes(calendar.to_ical()).decode()
 
 
-def _file_action(kind: str, path: Path, text: str) -> Action:
+def _file_action(kind: str, path: Path, text: str, reader: str = "the users") -> Action:
     wanted = hashlib.sha256(text.encode()).hexdigest()
 
     async def observe() -> Seen:
@@ -143,7 +145,7 @@ def _file_action(kind: str, path: Path, text: str) -> Action:
         live.log(f"wrote {path.name}")
         return {}
 
-    return Action(f"write-{kind}", f"write the {kind} for the users", observe, apply, does=(f"write {path.name}",))
+    return Action(f"write-{kind}", f"write the {kind} for {reader}", observe, apply, does=(f"write {path.name}",))
 
 
 def _digest(path: Path) -> str:

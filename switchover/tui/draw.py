@@ -21,6 +21,8 @@ from switchover.plan.decide import (
 )
 from switchover.plan.outline import STEP, StepName
 from switchover.plan.progress import ActionStatus, Passed, StepStatus
+from switchover.readiness.checklist import judge
+from switchover.readiness.checklist.judge import score_words
 from switchover.words import clock, duration, glyph, instant, plain
 
 if TYPE_CHECKING:
@@ -57,7 +59,18 @@ STYLES = {
     "undoing": "yellow",
     "undone": "yellow",
     "warn": "bold yellow",
+    "signed": "green",
+    "shown": "green",
+    "waived": "yellow",
+    "not applicable": "dim",
+    "open": "dim",
+    "later": "dim",
+    "expired": "bold yellow",
+    "fails": "bold red",
 }
+
+MOST_MISSING = 6
+"""So many items that are not signed are named on the plan's screen; the checklist has them all."""
 
 
 def mark(state: str, *, ascii_only: bool) -> Text:
@@ -143,7 +156,7 @@ def detail(view: View, shown: Shown, now: datetime, *, ascii_only: bool) -> Text
     actions = _actions(view, state, shown, now, ascii_only=ascii_only)
     shut = any(gate.ok is not True for gate in state.gates)
     lines += [*gates, *actions] if shut else [*actions, *gates]
-    lines += _checklist(view, shown.step, ascii_only=ascii_only)
+    lines += _checklist(view, shown.step, now, ascii_only=ascii_only)
     return Text("\n").join(lines)
 
 
@@ -273,22 +286,24 @@ def bar(done: float, total: float, *, ascii_only: bool) -> str:
     return f"{full * cells}{empty * (20 - cells)} {share:4.0%} "
 
 
-def _checklist(view: View, step: StepName, *, ascii_only: bool) -> list[Text]:
-    if step is not StepName.READINESS or view.spec is None or view.progress is None or not view.spec.checklist:
+def _checklist(view: View, step: StepName, now: datetime, *, ascii_only: bool) -> list[Text]:
+    """How far the checklist is signed, and the first required items that are not."""
+    if step is not StepName.READINESS or view.spec is None or view.progress is None:
         return []
-    lines = [Text("\nChecklist (a attests)", "bold")]
-    for item in view.spec.checklist:
-        signed = view.progress.attested.get(item.id)
-        says = (
-            f"{plain(signed.who, 60)}: {plain(signed.note, 120)}"
-            if signed
-            else ("required" if item.required else "optional")
-        )
+    if view.items_trouble:
+        return [Text("\nChecklist", "bold"), Text(f" {plain(view.items_trouble, 600)}", STYLES["failed"])]
+    if not view.items:
+        return []
+    found = judge(view.spec, view.items, view.progress, now)
+    lines = [Text.assemble(("\nChecklist (a opens it)  ", "bold"), score_words(found))]
+    for each in found.missing[:MOST_MISSING]:
         lines.append(
             Text.assemble(
                 " ",
-                mark("done" if signed else "todo", ascii_only=ascii_only),
-                f" {plain(item.title, 100)}: {says}",
+                mark(each.status, ascii_only=ascii_only),
+                f" {plain(each.item.title, 100)}: {plain(each.says, 120)}",
             )
         )
+    if len(found.missing) > MOST_MISSING:
+        lines.append(Text(f"   and {len(found.missing) - MOST_MISSING} more that are required", "dim"))
     return lines

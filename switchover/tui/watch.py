@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from switchover.plan.file import PlanFileError, load
 from switchover.plan.lock import is_held
 from switchover.plan.progress import Progress, fold
+from switchover.readiness.checklist import ChecklistUnreadable, read_items
 from switchover.words import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from switchover.plan.spec import Spec
+    from switchover.plan.spec import ChecklistItem, Spec
 
 MOST_LINES = 2000
 
@@ -31,6 +32,10 @@ class View:
     progress: Progress | None
     running: bool
     trouble: str = ""
+    items: tuple[ChecklistItem, ...] = ()
+    """What the checklist asks for."""
+    items_trouble: str = ""
+    """Why the checklist cannot be read; empty when it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,14 @@ def look(path: Path) -> View:
         loaded = load(path)
     except (PlanFileError, OSError) as error:
         return View(path, None, None, False, str(error))
-    return View(loaded.path, loaded.spec, fold(loaded.spec, loaded.entries), is_held(loaded.path))
+    items: tuple[ChecklistItem, ...] = ()
+    trouble = ""
+    try:
+        items = read_items(loaded.spec, loaded.path.parent)
+    except ChecklistUnreadable as error:
+        trouble = str(error)
+    progress = fold(loaded.spec, loaded.entries)
+    return View(loaded.path, loaded.spec, progress, is_held(loaded.path), items=items, items_trouble=trouble)
 
 
 def stamp(path: Path) -> tuple[int, int, int]:

@@ -115,6 +115,9 @@ def test_the_calendar_file_names_the_window_in_its_zone(world: World) -> None:
     assert event["dtstart"].dt == window.opens
     assert event["dtend"].dt == window.closes
     assert "shop.test" in (folder / "notice.txt").read_text()
+    recovery = folder / "runbook.md"
+    assert recovery.read_text().startswith("# Recovery plan: ")
+    assert recovery.stat().st_mode & 0o777 == 0o600
 
 
 def test_check_looks_at_everything_and_changes_nothing(world: World) -> None:

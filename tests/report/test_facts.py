@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import StepName
+from switchover.plan.spec import ReadinessSpec, WaiverSpec
 from switchover.report import as_json
 from switchover.report.verdict import CLAIMS
 from tests.report.conftest import SAME, SERVERS, Story, T
@@ -190,6 +191,22 @@ def test_reasons_for_shorter_times_are_repeated(story: Story) -> None:
         "lead of 6h instead of 48h: the TTL was 60 s already",
         "window of 1h instead of 2h: a tiny database",
     )
+
+
+def test_what_of_the_checklist_was_waived_is_repeated_with_its_reason(story: Story) -> None:
+    waiver = WaiverSpec(reason="ordered for January", until=date(2027, 1, 31), owner="sam")
+    wanted = ReadinessSpec(availability=99.5, waived={"off-site": waiver}, not_applicable={"cdn": "one office"})
+    story.spec = story.spec.model_copy(update={"readiness": wanted})
+    assert story.report().reasons == (
+        "checklist off-site waived: ordered for January (until 2027-01-31, by sam)",
+        "checklist cdn not applicable: one office",
+    )
+
+
+def test_a_signature_is_told_with_its_evidence(story: Story) -> None:
+    more: dict[str, Json] = {"link": "https://w/1", "owner": "sam", "expires": "2027-01-31"}
+    story.tell(StepName.READINESS, What.ATTESTED, item="backups", note="nightly", **more)
+    assert story.report().people[0].says == "nightly, https://w/1, owner sam, expires 2027-01-31"
 
 
 def test_the_json_report_says_the_same_and_is_whole(finished: Story) -> None:

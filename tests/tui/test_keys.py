@@ -88,7 +88,7 @@ async def test_an_attestation_is_signed_into_the_journal(
         await pilot.pause()
     (entry,) = load(story.plan).entries
     assert entry.what is What.ATTESTED
-    assert entry.data == {"item": "notice", "note": "mail"}
+    assert entry.data == {"item": "notice", "note": "mail", "about": {"title": "Users were told"}}
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])

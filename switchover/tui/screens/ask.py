@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
+from switchover.readiness.checklist import Statement, last_day
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from textual.app import ComposeResult
     from textual.events import Key
 
-    from switchover.plan.progress import Attestation
     from switchover.plan.spec import ChecklistItem
 
 DEAF_S = 0.5
@@ -79,45 +77,43 @@ class Ask(ModalScreen[Answer]):
         self.dismiss(Answer.NO)
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """An item and what its signer says."""
-
-    item: str
-    note: str
-
-
-class Attest(ModalScreen[Statement | None]):
-    """Choose an item, write the evidence."""
+class Sign(ModalScreen[Statement | None]):
+    """What its signer says of an item: the evidence, where it is, who answers for it, and until when."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "no", "back")]
+    FIELDS: ClassVar[dict[str, str]] = {
+        "note": "what was looked at",
+        "link": "where the evidence is (may be left out)",
+        "owner": "who answers for it, if not you",
+        "expires": "last day it holds: 2027-06-30, or 90d",
+    }
 
-    def __init__(self, items: Sequence[ChecklistItem], signed: Mapping[str, Attestation]) -> None:
+    def __init__(self, item: ChecklistItem, now: datetime) -> None:
         super().__init__()
-        self._items = items
-        self._signed = signed
-        self._item = ""
+        self._item = item
+        self._now = now
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask"):
-            yield Static("Attest: which item?", id="ask-title", markup=False)
-            rows = [
-                Option(f"{'✓' if item.id in self._signed else '○'} {plain(item.title, 60)}", id=item.id)
-                for item in self._items
-            ]
-            yield OptionList(*rows, id="ask-items", markup=False)
-            yield Input(placeholder="what was looked at, or a link", id="ask-note", disabled=True)
-            yield Static("enter chooses, then signs with your name. esc goes back.", markup=False)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        self._item = event.option.id or ""
-        note = self.query_one(Input)
-        note.disabled = False
-        note.focus()
+            yield Static(f"Sign: {plain(self._item.title, 200)}", id="ask-title", markup=False)
+            evidence = f"Evidence: {plain(self._item.evidence, 300)}" if self._item.evidence else ""
+            yield Static(evidence, id="ask-says", markup=False)
+            for name, hint in self.FIELDS.items():
+                with Horizontal(classes="field"):
+                    yield Static(f"{name:<8}", classes="field-name", markup=False)
+                    yield Input(placeholder=hint, id=f"ask-{name}", compact=True)
+            yield Static("enter signs with your name, tab goes on, esc goes back.", id="ask-end", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        if event.value.strip():
-            self.dismiss(Statement(self._item, plain(event.value)))
+        said = {name: plain(self.query_one(f"#ask-{name}", Input).value.strip(), 500) for name in self.FIELDS}
+        try:
+            if not said["note"]:
+                raise ValueError("a note is needed: what was looked at")
+            expires = last_day(said["expires"], self._now)
+        except ValueError as error:
+            self.query_one("#ask-end", Static).update(plain(str(error), 200))
+        else:
+            self.dismiss(Statement(self._item.id, said["note"], said["link"], said["owner"], expires))
 
     def action_no(self) -> None:
         self.dismiss(None)

@@ -21,8 +21,9 @@ from switchover.plan.outline import StepInfo, StepName, steps_of
 from switchover.plan.progress import Passed, StepStatus
 from switchover.tui import draw, lagging
 from switchover.tui.lagging import LagFeed
-from switchover.tui.screens.ask import Answer, Ask, Attest
+from switchover.tui.screens.ask import Answer, Ask
 from switchover.tui.screens.propagation import PropagationScreen
+from switchover.tui.screens.readiness import ReadinessScreen
 from switchover.tui.watch import MOST_LINES, Tail, View, last_words, look, stamp, start_runner
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class PlanScreen(Screen[None]):
         Binding("enter", "next", "next", priority=True, tooltip="do what the line above the keys says"),
         Binding("b", "back", "go back", tooltip="undo or roll back, after a preview"),
         Binding("x", "abort", "abort", tooltip="stop the running cutover at its next safe point; it undoes itself"),
-        Binding("a", "attest", "attest", tooltip="sign a checklist item"),
+        Binding("a", "attest", "attest", tooltip="the checklist, item by item; sign one"),
         Binding("r", "report", "report", tooltip="the report so far"),
         Binding("p", "propagation", "propagation", tooltip="what DNS servers and caches give now; changes nothing"),
         Binding("l", "zoom", "log", tooltip="the log alone, or everything again"),
@@ -209,7 +210,7 @@ class PlanScreen(Screen[None]):
             case "abort":
                 return True if self.view.running and progress.passed is Passed.NOT else None
             case "attest":
-                return True if self.view.spec is not None and self.view.spec.checklist else None
+                return True if self.view.items or self.view.items_trouble else None
             case _:
                 return True
 
@@ -276,17 +277,8 @@ class PlanScreen(Screen[None]):
             data = {"hold": f"go:{state.name}:{state.attempt}", "choice": "abort", "note": "in the wizard"}
             append(self.path, Draft(state.name, "", What.DECIDED, data))
 
-    @work
-    async def action_attest(self) -> None:
-        """Sign a checklist item."""
-        assert self.view.spec is not None  # noqa: S101  the key is dimmed otherwise
-        assert self.view.progress is not None  # noqa: S101
-        said = await self.app.push_screen_wait(Attest(self.view.spec.checklist, self.view.progress.attested))
-        if said is not None:
-            append(
-                self.path,
-                Draft(StepName.READINESS, "", What.ATTESTED, {"item": said.item, "note": said.note}),
-            )
+    def action_attest(self) -> None:
+        self.app.push_screen(ReadinessScreen(self.view))
 
     def action_report(self) -> None:
         self.app.show_report(self.path)

@@ -1,0 +1,85 @@
+"""The recovery plan of one switchover: for a person at night who has never seen this program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from switchover.plan import names
+from switchover.report.escape import escape
+from switchover.report.runbook import commands
+from switchover.report.runbook.sections import (
+    after_the_opening,
+    before_the_cutover,
+    by_hand,
+    during_the_cutover,
+    later,
+    where,
+    who,
+)
+from switchover.report.runbook.text import section
+
+if TYPE_CHECKING:
+    from switchover.plan.progress import Progress
+    from switchover.plan.spec import Spec
+
+__all__ = ["runbook"]
+
+
+def runbook(spec: Spec, progress: Progress, plan: str) -> str:
+    """The whole text, as Markdown; ``plan`` is the plan file's name. A pure function of its arguments."""
+    begun = bool(progress.plan_id)
+    progress = progress if begun else replace(progress, plan_id="0" * 12)
+    parts = [
+        f"# Recovery plan: {escape(spec.name)}\n",
+        _what(spec, plan),
+        who(spec, progress),
+        where(spec, progress, plan),
+        before_the_cutover(spec, progress),
+        during_the_cutover(spec, progress),
+        after_the_opening(spec, progress),
+        by_hand(spec, progress),
+        later(spec, progress, plan),
+        section(
+            "Names that belong to this switchover",
+            "Everything that it makes on the database servers bears its id; nothing else there is its own.",
+            f"- `{names.rehearsal_name(progress.plan_id)}`: scratch copy of a rehearsal; may be dropped at any time",
+            f"- `{names.copy_name(progress.plan_id)}`: the copy that has not been opened yet",
+            f"- `{names.aside_name(progress.plan_id)}`: the target's database of before, set aside",
+            f"- `{names.kept_name(progress.plan_id, 1)}`: what users wrote on the target before a rollback",
+            f"- sessions whose application_name begins with `{names.session_prefix(progress.plan_id)}`",
+            "- the schema `switchover` with one row, in the target's database",
+            "" if begun else "The plan has not been run yet: it gets its id, shown here as zeros, when it is.",
+        ),
+        _notes(),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _what(spec: Spec, plan: str) -> str:
+    hosts = ", ".join(escape(name) for name in spec.dns.names)
+    return (
+        f"{hosts} and its PostgreSQL database move from the old host {spec.dns.from_} to the new host {spec.dns.to}. "
+        "This text says what to do when something goes wrong, with the program and without it. Commands are run in "
+        f"the folder of the plan file {commands_of(plan)}, on a machine that reaches both databases, as the person "
+        "whose service and password files (`~/.pg_service.conf`, `~/.pgpass`) know them.\n\n"
+        "Rows that users write on the new host are not on the old one. That is the one thing that cannot be put back: "
+        "before it, going back loses nothing; after it, going back leaves those rows behind.\n"
+    )
+
+
+def commands_of(plan: str) -> str:
+    """The plan's name as code."""
+    return f"`{escape(plan)}`" if "`" not in plan else escape(plan)
+
+
+def _notes() -> str:
+    return section(
+        "About the commands",
+        '- `:"DBNAME"` is put in by psql: the database that it is connected to.',
+        '- "is being accessed by other users" means that somebody came back in between: run the block once more.',
+        f"- `{commands.READ_ONLY} = on` keeps honest sessions from writing; a superuser, and whoever sets it off, "
+        "is not held by it. Stop the old application too.",
+        "- After anything was done by hand, do not run this plan with the program again without looking: it looks at "
+        "what there is before each action, and stops where it does not understand.",
+    )

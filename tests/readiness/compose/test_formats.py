@@ -1,0 +1,192 @@
+"""The verdict as text, JSON, SARIF and JUnit; and what is accepted, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from switchover.cli.lint_text import table, text
+from switchover.readiness.compose.formats import as_json, as_junit, as_sarif
+from switchover.readiness.compose.rule import Suppression
+from switchover.readiness.compose.rules import RULES
+from tests.readiness.compose.conftest import Judge
+
+FILE = """\
+services:
+  web:
+    image: nginx
+    environment:
+      DB_PASSWORD: hunter2
+"""
+CANARY = "c4n4ry-S3cr@t"
+
+
+def switchover(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "switchover", *words],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_the_text_shows_the_line_the_reason_and_the_mend(judge: Judge, tmp_path: Path) -> None:
+    said = text(judge(FILE, dialect="compose"))
+    place = tmp_path / "0.yml"
+    assert (
+        f"""\
+     3 |     image: nginx
+       |            ^^^^^
+{place}:3:12: error image-floating web: no tag, and so latest
+    why: Two nodes"""
+        in said
+    )
+    assert f"{place}:5:20: error secret-literal web: the value of DB_PASSWORD stands in the file" in said
+    assert "     5 |       DB_PASSWORD: •••••••\n" in said
+    assert said.splitlines()[-2] == "1 service, read as compose (as asked)"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "environment: {DB_PASSWORD: '%s'}",
+        "environment: ['DB_PASSWORD=%s']",
+        "environment: 'DB_PASSWORD=%s'",
+        "environment: {DB_PASSWORD: ['%s']}",
+        "environment: {URL: 'postgres://app:%s@db/app'}",
+        "environment: {DB_PASSWORD: 'a$5%s'}",
+        "environment: {DB_PASSWORD: '${A:-%s}'}",
+        "command: serve --password %s",
+        "command: [serve, --password=%s]",
+        "labels: {x: 'http://a:%s@b'}",
+        "healthcheck: {test: [CMD, 'curl http://a:%s@b']}",
+        "build: {context: ., args: {API_TOKEN: '%s'}}",
+        "labels: ['traefik.http.middlewares.a.basicauth.users=admin:$apr1$r$S3cr%s']",
+        "labels: ['traefik.http.middlewares.a.basicauth.users=admin:$$2y$$05$$S3cr%s']",
+    ],
+)
+def test_a_secret_is_never_shown(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.yml").write_text(f"services:\n  web:\n    {line % CANARY.replace('@', '%40')}\n")
+    for words in ((), ("--format", "json"), ("--format", "sarif"), ("--format", "junit")):
+        ended = switchover("lint", str(tmp_path / "a.yml"), *words)
+        assert ended.returncode == 1
+        assert "S3cr" not in ended.stdout + ended.stderr
+
+
+def test_what_is_accepted_is_shown_and_does_not_count(judge: Judge) -> None:
+    every = [rule.id for rule in RULES]
+    accepted = [Suppression(rule, "web", "a laboratory") for rule in every]
+    verdict = judge(FILE, dialect="compose", suppressions=accepted)
+    assert verdict.is_clean
+    assert not verdict.standing
+    assert "accepted: a laboratory" in text(verdict)
+    assert as_sarif(verdict, "1")["runs"][0]["results"][0]["suppressions"] == [
+        {"kind": "external", "justification": "a laboratory"}
+    ]
+    assert not judge(FILE, dialect="compose", suppressions=[Suppression(rule, "db", "no") for rule in every]).is_clean
+
+
+def test_the_json_says_what_the_text_says(judge: Judge) -> None:
+    verdict = judge(FILE, dialect="compose")
+    document = json.loads(json.dumps(as_json(verdict)))
+    assert document["clean"] is False
+    assert {
+        "id": "image-floating",
+        "severity": "error",
+        "service": "web",
+        "path": "services.web.image",
+        "line": 3,
+    }.items() <= (next(found for found in document["findings"] if found["id"] == "image-floating").items())
+
+
+def test_the_sarif_has_what_code_scanning_asks_for(judge: Judge) -> None:
+    (run,) = as_sarif(judge(FILE, dialect="compose"), "1.2.3")["runs"]
+    rules = run["tool"]["driver"]["rules"]
+    for result in run["results"]:
+        assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+        assert result["level"] in ("error", "warning", "note")
+        region = result["locations"][0]["physicalLocation"]["region"]
+        assert 0 < region["startColumn"] < region["endColumn"]
+        assert region["startLine"] > 0
+        assert result["message"]["text"]
+    moved = as_sarif(judge("# a line more\n" + FILE, dialect="compose"), "1.2.3")["runs"][0]
+    prints = [[result["partialFingerprints"] for result in each["results"]] for each in (run, moved)]
+    assert prints[0] == prints[1]
+
+
+def test_the_junit_fails_on_errors_alone(judge: Judge) -> None:
+    suite = ElementTree.fromstring(as_junit(judge(FILE, dialect="compose")).encode())
+    failed = {case.get("name") for case in suite if case.find("failure") is not None}
+    assert "image-floating" in failed
+    assert "log-unbounded" not in failed
+    assert suite.get("failures") == str(len(failed))
+    assert suite.get("tests") == str(len(suite))
+
+
+def test_the_table_of_rules_names_them_all() -> None:
+    said = table()
+    assert all(f"\n{rule.id}\n" in f"\n{said}" for rule in RULES)
+    assert said.endswith(f"{len(RULES)} rules")
+
+
+def test_the_command_ends_as_a_scheduler_expects(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(FILE)
+    (tmp_path / "b.yml").write_text("services: [")
+    (tmp_path / "c.yml").write_text("services: {}")
+    assert switchover("lint", str(tmp_path / "a.yml")).returncode == 1
+    broken = switchover("lint", str(tmp_path / "b.yml"))
+    assert (broken.returncode, broken.stdout) == (2, "")
+    assert len(broken.stderr.splitlines()) == 1
+    assert switchover("lint", str(tmp_path / "none.yml")).returncode == 2
+    assert switchover("lint").returncode == 2
+    assert switchover("lint", str(tmp_path / "c.yml"), "--startup", "soon").returncode == 2
+    assert switchover("lint", "--explain").returncode == 0
+    assert json.loads(switchover("lint", str(tmp_path / "c.yml"), "--json").stdout)["services"] == 0
+
+
+def test_a_file_that_keeps_every_rule_is_clean(judge: Judge) -> None:
+    clean = """
+services:
+  web:
+    image: registry.example.com/shop/web:1.4.2
+    user: "1001:1001"
+    read_only: true
+    tmpfs: [/tmp]
+    cap_drop: [ALL]
+    stop_grace_period: 30s
+    networks: [front, back]
+    secrets: [db_password]
+    environment: {DB_PASSWORD_FILE: /run/secrets/db_password}
+    healthcheck:
+      test: [CMD, wget, -qO-, "http://localhost:8080/health"]
+      interval: 10s
+      timeout: 5s
+      retries: 3
+      start_period: 40s
+    logging: {driver: json-file, options: {max-size: 10m, max-file: "3"}}
+    deploy:
+      replicas: 4
+      update_config: {order: start-first, parallelism: 2, delay: 40s, failure_action: rollback, monitor: 60s}
+      rollback_config: {order: start-first, parallelism: 2}
+      restart_policy: {condition: any, delay: 5s}
+      placement: {constraints: [node.role != manager]}
+      resources: {limits: {cpus: "1.0", memory: 512M}, reservations: {cpus: "0.25", memory: 256M}}
+      labels:
+        traefik.http.routers.web.rule: Host(`shop.example.com`)
+        traefik.http.services.web.loadbalancer.server.port: "8080"
+        traefik.http.services.web.loadbalancer.healthcheck.path: /health
+        traefik.http.services.web.loadbalancer.healthcheck.interval: 10s
+        traefik.http.services.web.loadbalancer.healthcheck.timeout: 5s
+networks:
+  front: {external: true}
+  back: {internal: true, driver: overlay}
+secrets:
+  db_password: {external: true}
+"""
+    assert [(found.rule.id, found.evidence) for found in judge(clean, startup={"": 20.0}).findings] == []
