@@ -18,8 +18,8 @@ CASES = {
     "lists of varchar": "CREATE TABLE t (a varchar(9) CHECK (a IN ('x', 'y')), b varchar CHECK (b NOT IN ('q')));"
     "CREATE INDEX i ON t (a) WHERE a IN ('x', 'z'); CREATE DOMAIN d AS varchar CHECK (VALUE IN ('k', 'l'));"
     "CREATE VIEW v AS SELECT a FROM t WHERE a IN ('m', 'n')",
-    "defaults of domains": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE DOMAIN d AS int DEFAULT f();"
-    "CREATE TYPE e AS ENUM ('a'); CREATE DOMAIN de AS e DEFAULT 'a'",
+    "defaults of domains": "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';"
+    "CREATE DOMAIN d AS int DEFAULT f(); CREATE TYPE e AS ENUM ('a'); CREATE DOMAIN de AS e DEFAULT 'a'",
     "options in another order": "CREATE TABLE t (a int); CREATE VIEW v WITH (security_barrier) AS SELECT a FROM t "
     "WHERE a > 0; ALTER VIEW v SET (check_option = local)",
     "a range's collation": 'CREATE COLLATION own FROM "C"; CREATE TYPE r AS RANGE (subtype = text, collation = own)',
