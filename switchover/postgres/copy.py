@@ -145,10 +145,15 @@ def list_beside(folder: Path, number: int = 0) -> Path:
 
 
 async def analyze(target: Database, app: str, jobs: int = 4) -> None:
-    """Gather statistics: a database without them is a slow one on the first evening."""
+    """Gather statistics: a database without them is a slow one on the first evening.
+
+    A table with a foreign one beneath it is left out: its statistics would be fetched from that other server.
+    """
     with told(target):
         async with await connect(target, app) as session:
-            waiting = list(await read_tables(session))
+            beyond = set(await (await session.execute(_ABOVE_FOREIGN)).fetchall())
+            tables = await read_tables(session)
+        waiting = [table for table in tables if (table.schema, table.relation) not in beyond]
         waiting.sort(key=lambda table: table.bytes)
 
         async def work() -> None:
@@ -158,7 +163,8 @@ async def analyze(target: Database, app: str, jobs: int = 4) -> None:
 
         await all_of(work() for _ in range(jobs))
         async with await connect(target, app) as session:
-            for names in await (await session.execute(_PARENTS)).fetchall():
+            parents = await (await session.execute(_PARENTS)).fetchall()
+            for names in (each for each in parents if each not in beyond):
                 await session.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(*names)))
 
 
@@ -166,6 +172,13 @@ _PARENTS = """
 SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 AND n.nspname !~ '^pg_(toast|temp)' AND (c.relkind = 'p' OR c.relispopulated)
+"""
+_ABOVE_FOREIGN = """
+WITH RECURSIVE above AS (
+  SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind = 'f'
+  UNION SELECT i.inhparent FROM pg_inherits i JOIN above a ON a.inhparent = i.inhrelid)
+SELECT n.nspname, c.relname FROM above a JOIN pg_class c ON c.oid = a.inhparent
+JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 
 

@@ -1,4 +1,7 @@
-"""Which rows differ between two sides: both are read in one order, and merged, in constant memory."""
+"""Which rows differ between two sides: both are read in one order, and merged, in constant memory.
+
+Each query's locks are given back when it is read, by a savepoint; the transaction's snapshot is kept.
+"""
 
 from __future__ import annotations
 
@@ -128,7 +131,8 @@ async def _differing_buckets(source: AsyncConnection, target: AsyncConnection, t
 
 
 async def _pairs(session: AsyncConnection, query: sql.Composed) -> dict[Any, Any]:
-    return dict(await (await session.execute(query)).fetchall())
+    async with session.transaction(force_rollback=True):
+        return dict(await (await session.execute(query)).fetchall())
 
 
 def _keyed(table: Table, buckets: list[int]) -> sql.Composed:
@@ -191,7 +195,8 @@ def _same_key(found: Changes, mine: tuple[str, int], other: tuple[str, int], *, 
 
 async def _rows(session: AsyncConnection, query: sql.Composed) -> AsyncGenerator[tuple[str, int], None]:
     """Key and number of each, in the order of the key's bytes (UTF-8 sorts as code points do)."""
-    async with AsyncServerCursor(session, f"rows_{uuid.uuid4().hex[:8]}") as cursor:
+    name = f"rows_{uuid.uuid4().hex[:8]}"
+    async with session.transaction(force_rollback=True), AsyncServerCursor(session, name) as cursor:
         cursor.itersize = AT_ONCE
         await cursor.execute(query)
         async for key, number in cursor:

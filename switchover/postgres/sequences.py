@@ -54,7 +54,8 @@ class SequenceMoved:
 async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
     """Every sequence of the database, sorted, read from the relation itself.
 
-    information_schema.sequences hides those of identity columns, and pg_sequences does not tell is_called.
+    information_schema.sequences hides those of identity columns, and pg_sequences does not tell is_called. In a
+    transaction no more locks are kept than before.
     """
     names = await (await session.execute(_NAMES)).fetchall()
     values: list[SequenceValue] = []
@@ -65,8 +66,9 @@ async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
             )
             for schema, name in names[start : start + CHUNK]
         )
-        found = await session.execute(sql.SQL(" UNION ALL ").join(each))
-        values += [SequenceValue(*row) for row in await found.fetchall()]
+        async with session.transaction(force_rollback=True):
+            found = await session.execute(sql.SQL(" UNION ALL ").join(each))
+            values += [SequenceValue(*row) for row in await found.fetchall()]
     return tuple(sorted(values))
 
 

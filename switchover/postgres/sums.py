@@ -94,10 +94,11 @@ async def whole(session: AsyncConnection, table: Table) -> Digest:
 
 
 async def _digests(session: AsyncConnection, batch: Sequence[Piece]) -> list[Digest]:
-    """The digest of each piece, by one statement."""
+    """The digest of each piece, by one statement; its locks are given back, the transaction's snapshot is kept."""
     queries = (_query(number, piece) for number, piece in enumerate(batch))
-    found = await session.execute(sql.SQL(" UNION ALL ").join(queries) + sql.SQL(" ORDER BY 1"))
-    return [Digest(rows, int(total)) for _, rows, total in await found.fetchall()]
+    async with session.transaction(force_rollback=True):
+        found = await session.execute(sql.SQL(" UNION ALL ").join(queries) + sql.SQL(" ORDER BY 1"))
+        return [Digest(rows, int(total)) for _, rows, total in await found.fetchall()]
 
 
 def _query(number: int, piece: Piece) -> sql.Composed:

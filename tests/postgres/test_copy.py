@@ -133,6 +133,24 @@ async def test_a_database_of_a_hostile_name_is_dumped_and_restored(pair: Pair, t
     assert (await compare(pair.source.db, copy, APP, on_progress=silent)).verdict is Verdict.SAME
 
 
+async def test_statistics_are_gathered_without_asking_another_server(servers_folder: Path) -> None:
+    """Nobody listens where the foreign tables lie."""
+    cluster = Cluster(servers_folder / "foreign", 15).start()
+    cluster.run(
+        "CREATE EXTENSION postgres_fdw; CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw "
+        "OPTIONS (host '127.0.0.1', port '1'); CREATE USER MAPPING FOR postgres SERVER away;"
+        "CREATE TABLE p (i int) PARTITION BY LIST (i); CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1);"
+        "CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2) PARTITION BY LIST (i);"
+        "CREATE FOREIGN TABLE p22 PARTITION OF p2 FOR VALUES IN (2) SERVER away;"
+        "CREATE TABLE q (i int) PARTITION BY LIST (i); CREATE TABLE q1 PARTITION OF q FOR VALUES IN (1);"
+        "CREATE TABLE a (i int); CREATE TABLE a1 () INHERITS (a); CREATE FOREIGN TABLE a2 () INHERITS (a) SERVER away;"
+    )
+    await analyze(Database.parse(cluster.conninfo()), APP)
+    found = cluster.run("SELECT relname FROM pg_stat_user_tables WHERE last_analyze IS NOT NULL ORDER BY 1")
+    cluster.stop()
+    assert found == [("a1",), ("p1",), ("q",), ("q1",)]
+
+
 async def test_a_failed_restore_is_told_in_the_servers_words(pair: Pair, tmp_path: Path) -> None:
     pair.source.role(f"gone_{pair.tag}")
     pair.source.run(f"CREATE TABLE t (); ALTER TABLE t OWNER TO gone_{pair.tag}")

@@ -28,8 +28,16 @@ ANALYZE other; SELECT lo_from_bytea(0, '\\x0102')
 """
 
 
-def tools(pair: Pair, children: Children | None = None) -> Tools:
-    return Tools(2, str(pair.target.cluster.bin), APP, children or Children())
+SLOWLY = (
+    "CREATE FUNCTION slowly(i int) RETURNS boolean LANGUAGE sql AS "
+    "$$SELECT pg_sleep(coalesce(current_setting('test.nap', true), '0.3')::float8) IS NOT NULL$$; "
+    "SET test.nap = '0'; ALTER TABLE {} ADD CHECK (slowly(id))"
+)
+"""Rows of a table come slowly to the target, where no nap is set."""
+
+
+def tools(pair: Pair, children: Children | None = None, jobs: int = 2) -> Tools:
+    return Tools(jobs, str(pair.target.cluster.bin), APP, children or Children())
 
 
 async def empty_copy(pair: Pair) -> Database:
@@ -38,10 +46,30 @@ async def empty_copy(pair: Pair) -> Database:
     return pair.target.db.named(name)
 
 
-async def streamed(pair: Pair, copy: Database, folder: Path, children: Children | None = None) -> StreamFacts:
+async def streamed(pair: Pair, copy: Database, folder: Path, jobs: int = 2) -> StreamFacts:
     return await stream(
-        pair.source.db, copy, folder, tools(pair, children), snapshot=None, stamp="s", on_progress=silent
+        pair.source.db, copy, folder, tools(pair, jobs=jobs), snapshot=None, stamp="s", on_progress=silent
     )
+
+
+async def broken_off(pair: Pair, copy: Database, folder: Path, jobs: int = 2, *, full: int) -> None:
+    """Stream until so much is full, and end what comes slowly."""
+    streaming = asyncio.ensure_future(streamed(pair, copy, folder, jobs))
+    sleepers = f"FROM pg_stat_activity WHERE application_name LIKE '{PREFIX}%' AND wait_event = 'PgSleep'"
+    while len(await known_full(copy)) < full or not pair.target.run(f"SELECT 1 {sleepers}"):
+        assert not streaming.done(), streaming.exception()
+        await asyncio.sleep(0.02)
+    pair.target.run(f"SELECT pg_terminate_backend(pid) {sleepers}")
+    with pytest.raises(CopyFailed, match="table"):
+        await streaming
+    pair.target.run(f"ALTER DATABASE copy_{pair.tag} SET test.nap = '0'")
+
+
+async def known_full(copy: Database) -> list[object]:
+    """What the copy says is full."""
+    said = await read_fact(copy, APP, "streamed")
+    known = said.get("full") if isinstance(said, dict) else None
+    return list(known) if isinstance(known, list) else []
 
 
 async def same(pair: Pair, copy: Database) -> None:
@@ -93,21 +121,9 @@ async def test_a_stream_that_was_broken_off_keeps_the_tables_that_were_full(
 ) -> None:
     for statement in BIG.split(";"):
         pair.source.run(statement)
-    # On the target, where no nap is set, the small tables come slowly.
-    pair.source.run(
-        "CREATE FUNCTION slowly(i int) RETURNS boolean LANGUAGE sql AS "
-        "$$SELECT pg_sleep(coalesce(current_setting('test.nap', true), '0.3')::float8) IS NOT NULL$$; "
-        "SET test.nap = '0'; ALTER TABLE small ADD CHECK (slowly(id))"
-    )
+    pair.source.run(SLOWLY.format("small"))
     copy = await empty_copy(pair)
-    streaming = asyncio.ensure_future(streamed(pair, copy, tmp_path / "s"))
-    sleepers = f"FROM pg_stat_activity WHERE application_name LIKE '{PREFIX}%' AND wait_event = 'PgSleep'"
-    while len(await full(copy)) < 2 or not pair.target.run(f"SELECT 1 {sleepers}"):
-        assert not streaming.done(), streaming.exception()
-        await asyncio.sleep(0.02)
-    pair.target.run(f"SELECT pg_terminate_backend(pid) {sleepers}")
-    with pytest.raises(CopyFailed, match="small tables"):
-        await streaming
+    await broken_off(pair, copy, tmp_path / "s", full=2)
     assert await resumable(copy, APP, "s")
     assert not await resumable(copy, APP, "another")
     again = await streamed(pair, copy, tmp_path / "s")
@@ -116,11 +132,35 @@ async def test_a_stream_that_was_broken_off_keeps_the_tables_that_were_full(
     assert not await resumable(copy, APP, "s")
 
 
-async def full(copy: Database) -> list[object]:
-    """What the copy says is full."""
-    said = await read_fact(copy, APP, "streamed")
-    known = said.get("full") if isinstance(said, dict) else None
-    return known if isinstance(known, list) else []
+@pytest.mark.parametrize(("slow", "kept"), [("t8", 6), ("t6", 7)])
+async def test_a_stream_goes_on_with_other_jobs_and_loses_and_doubles_nothing(
+    pair: Pair, tmp_path: Path, small_steps: None, slow: str, kept: int
+) -> None:
+    """Four jobs send t1 to t6 each alone, one job would send t5 and t6 with the small ones."""
+    for number in range(1, 9):
+        pair.source.run(
+            f"CREATE TABLE t{number} AS SELECT n AS id, repeat(md5(n::text), 3) AS v "
+            f"FROM generate_series(1, {5000 if number < 8 else 9}) n"
+        )
+    pair.source.run(SLOWLY.format(slow))
+    copy = await empty_copy(pair)
+    await broken_off(pair, copy, tmp_path / "s", 4, full=6)
+    again = await streamed(pair, copy, tmp_path / "s", 1)
+    assert again.kept == kept
+    await same(pair, copy)
+
+
+async def test_a_stream_goes_on_over_more_large_objects_than_one_transaction_locks(
+    pair: Pair, tmp_path: Path, small_steps: None
+) -> None:
+    for statement in BIG.split(";"):
+        pair.source.run(statement)
+    pair.source.run(SLOWLY.format("small"))
+    copy = await empty_copy(pair)
+    await broken_off(pair, copy, tmp_path / "s", full=2)
+    pair.target.cluster.run("SELECT count(lo_create(0)) FROM generate_series(1, 16000)", f"copy_{pair.tag}")
+    await streamed(pair, copy, tmp_path / "s")
+    await same(pair, copy)
 
 
 async def test_a_connection_of_a_non_superuser_streams_its_own_database(pair: Pair, tmp_path: Path) -> None:

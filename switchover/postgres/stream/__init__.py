@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
+    from psycopg import AsyncConnection
+
     from switchover.children import Command, Finished
     from switchover.plan.journal import Json
     from switchover.postgres.connect import Database
@@ -61,9 +63,16 @@ SORT_MEMORY = 256 * 1024 * 1024
 """Bytes an index build may use at least; the default of 64 MB makes large sorts spill."""
 
 BATCH = 100
-"""Indexes of small tables made in one transaction: each holds a few of the server's locks."""
+"""Indexes of small tables made, or tables emptied, in one transaction: each holds a few of the server's locks."""
+
+OBJECTS = 1000
+"""Large objects removed in one transaction: each holds a lock."""
 
 _SCHEMA, _TABLES, _REST = "schema", "tables", "rest"
+_UNLINK = """
+SELECT max(o.oid), count(lo_unlink(o.oid))
+FROM (SELECT oid FROM pg_largeobject_metadata WHERE oid > %s::oid ORDER BY oid LIMIT %s) AS o
+"""
 _MEMORY = "SELECT greatest(pg_size_bytes(current_setting('maintenance_work_mem')), %s) / 1024"
 _THERE = """
 SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -90,7 +99,9 @@ class StreamFacts:
 async def resumable(target: Database, app: str, stamp: str) -> bool:
     """Whether the copy holds whole tables of this very source, and nothing that could not be made again."""
     said = await read_fact(target, app, FACT)
-    return isinstance(said, dict) and said.get("stamp") == stamp and said.get("stage") == _TABLES
+    if not isinstance(said, dict) or "alone" not in said:
+        return False
+    return said.get("stamp") == stamp and said.get("stage") == _TABLES
 
 
 async def stream(  # noqa: PLR0913  two databases, and how to copy
@@ -142,6 +153,8 @@ class _Stream:
     writing: End
     shape: Shape
     meter: Meter
+    alone: tuple[Streamed, ...] = ()
+    """The tables that do not go with the small ones, the largest first; a later run keeps to what the first chose."""
     full: set[str] = field(default_factory=set)
     """The tables that are full, by oid; and ``rest`` for all the small ones."""
     left: dict[int, int] = field(default_factory=dict)
@@ -175,7 +188,8 @@ class _Stream:
             self.stage = _TABLES
             await self.resume()
             return [], after
-        first, second = part_before(sections[0], {table.oid for table in self.alone()})
+        self.alone = tuple(table for table in stand_alone(self.shape, self.tools.jobs) if fits(table))
+        first, second = part_before(sections[0], {table.oid for table in self.alone})
         await self.restore(first, together=False)
 
         async def work() -> None:
@@ -187,27 +201,21 @@ class _Stream:
     async def resume(self) -> None:
         """Keep the tables that are full; empty all others, and remove every large object if it will come again."""
         said = await read_fact(self.target, self.tools.app, FACT)
-        full = said.get("full") if isinstance(said, dict) else None
-        self.full = {str(each) for each in full} if isinstance(full, list) else set()
-        alone = {str(table.oid): table for table in self.alone()}
-        self.kept = sum(1 for oid in alone if oid in self.full)
-        again = [table for table in self.shape.tables if str(table.oid) not in self.full]
-        if _REST in self.full:
-            self.kept += len(self.shape.tables) - len(alone)
-            again = [table for table in again if str(table.oid) in alone]
+        alone, self.full = _noted(said, "alone"), _noted(said, "full")
+        with_name = [(table, str(table.oid)) for table in self.shape.tables]
+        self.alone = tuple(table for table, name in with_name if name in alone)
+        again = [table for table, name in with_name if (name if name in alone else _REST) not in self.full]
+        self.kept = len(self.shape.tables) - len(again)
         with told(self.target):
-            async with await connect(self.target, self.tools.app) as session, session.transaction():
-                for table in again:
-                    await session.execute(sql.SQL("TRUNCATE ONLY {}").format(table.identifier))
+            async with await connect(self.target, self.tools.app) as session:
+                for start in range(0, len(again), BATCH):
+                    each = (sql.SQL("ONLY {}").format(table.identifier) for table in again[start : start + BATCH])
+                    await session.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(each)))
                 if _REST not in self.full:
-                    await session.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
-
-    def alone(self) -> tuple[Streamed, ...]:
-        return tuple(table for table in stand_alone(self.shape, self.tools.jobs) if fits(table))
+                    await _remove_large_objects(session)
 
     def filling(self) -> list[Job]:
-        alone = self.alone()
-        wanted = [table for table in alone if str(table.oid) not in self.full]
+        wanted = [table for table in self.alone if str(table.oid) not in self.full]
         parts = parted(wanted, self.shape.bytes, self.tools.jobs)
         self.left = {table.oid: sum(1 for part in parts if part.table == table) for table in wanted}
         jobs = [
@@ -215,10 +223,10 @@ class _Stream:
             for part in parts
         ]
         if _REST not in self.full:
-            small = self.shape.bytes - sum(table.bytes for table in alone)
-            many = len(self.shape.tables) - len(alone)
+            small = self.shape.bytes - sum(table.bytes for table in self.alone)
+            many = len(self.shape.tables) - len(self.alone)
             needs = frozenset({_SCHEMA} if self.stage == _SCHEMA else ())
-            jobs.append(Job(_REST, 2.0 * small + 100_000.0 * many, self.fill_rest_without(alone), needs))
+            jobs.append(Job(_REST, 2.0 * small + 100_000.0 * many, self.fill_rest, needs))
         return jobs
 
     def fill_with(self, part: Part) -> Callable[[], Awaitable[None]]:
@@ -232,18 +240,15 @@ class _Stream:
 
         return work
 
-    def fill_rest_without(self, alone: tuple[Streamed, ...]) -> Callable[[], Awaitable[None]]:
-        async def work() -> None:
-            await self.pipe(read_rest(self.reading, alone, self.snapshot), write_rest(self.writing), "small tables")
-            self.meter.add(self.shape.bytes - sum(table.bytes for table in alone))
-            await self.is_full(_REST)
-
-        return work
+    async def fill_rest(self) -> None:
+        await self.pipe(read_rest(self.reading, self.alone, self.snapshot), write_rest(self.writing), "small tables")
+        self.meter.add(self.shape.bytes - sum(table.bytes for table in self.alone))
+        await self.is_full(_REST)
 
     async def indexing(self, early: tuple[Entry, ...]) -> list[Job]:
         """Those of a large table each for itself, once it is full; those of small ones in batches."""
         there = set(await self.rows(_THERE))
-        alone = {table.oid: table for table in self.alone()}
+        alone = {table.oid: table for table in self.alone}
         needs = {
             oid: frozenset(_data(part) for part in parted([table], self.shape.bytes, self.tools.jobs))
             for oid, table in alone.items()
@@ -306,8 +311,10 @@ class _Stream:
     async def reach(self, stage: str) -> None:
         """Say in the copy how far it is."""
         self.stage = stage
-        known: list[Json] = [*sorted(self.full)]
-        await write_fact(self.target, self.tools.app, FACT, {"stamp": self.stamp, "stage": stage, "full": known})
+        full: list[Json] = [*sorted(self.full)]
+        alone: list[Json] = [str(table.oid) for table in self.alone]
+        says: dict[str, Json] = {"stamp": self.stamp, "stage": stage, "alone": alone, "full": full}
+        await write_fact(self.target, self.tools.app, FACT, says)
 
     async def is_full(self, what: str) -> None:
         self.full.add(what)
@@ -337,6 +344,19 @@ class _Stream:
 
 def _data(part: Part) -> str:
     return f"data:{part.table.oid}:{part.number}"
+
+
+def _noted(said: Json, key: str) -> set[str]:
+    """The oids, and what else there is, of a list in the note."""
+    known = said.get(key) if isinstance(said, dict) else None
+    return {str(each) for each in known} if isinstance(known, list) else set()
+
+
+async def _remove_large_objects(session: AsyncConnection) -> None:
+    last: int | None = 0
+    while last is not None:
+        row = await (await session.execute(_UNLINK, (last, OBJECTS))).fetchone()
+        last = row[0] if row is not None else None
 
 
 def _by_table(entries: Iterable[Entry], shape: Shape) -> list[tuple[Entry, ...]]:
