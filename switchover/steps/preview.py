@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from switchover.postgres.finding import Finding
 
 
-
 class _NoJournal:
     """Reads the entries there are; a preview writes nothing."""
 
