@@ -23,8 +23,9 @@ NAMED = 8
 """Tables and roles named in a finding; of the others the number."""
 
 _ME = """
-SELECT r.rolname, d.datname, r.rolsuper, pg_has_role(d.datdba, 'USAGE'), pg_get_userbyid(d.datdba)
-FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()
+SELECT r.rolname, d.datname, r.rolsuper, pg_has_role(d.datdba, 'USAGE'), o.rolname, o.rolsuper
+FROM pg_roles r, pg_database d JOIN pg_roles o ON o.oid = d.datdba
+WHERE r.rolname = current_user AND d.datname = current_database()
 """
 
 _UNLOCKABLE = """
@@ -66,6 +67,8 @@ class Layers:
     role: str
     database: str
     owner: str
+    superusers: bool
+    """Whether the owner is a superuser, as whom nobody should act for this."""
     alter: bool
     """ALTER DATABASE: make new sessions read-only."""
     superuser: bool
@@ -90,7 +93,7 @@ async def fence_layers(db: Database, app: str) -> Layers:
         async with await connect(db, app) as session:
             row = await (await session.execute(_ME)).fetchone()
             assert row is not None  # noqa: S101  one database, one role
-            role, name, superuser, owner, owned_by = row
+            role, name, superuser, owner, owned_by, superusers = row
             share = share_privileges(session.info.server_version)
             catalogs = await _rows(session, CATALOGS.format(share=share))
             unlockable = await _rows(session, _UNLOCKABLE.format(tables=TABLES, share=share))
@@ -100,6 +103,7 @@ async def fence_layers(db: Database, app: str) -> Layers:
         role,
         name,
         owned_by,
+        superusers,
         superuser or owner,
         superuser,
         len(catalogs) > 0,
@@ -141,7 +145,8 @@ def _weak(layers: Layers) -> Iterator[tuple[str, str]]:
     me, base = _quoted(layers.role), _quoted(layers.database)
     if not layers.alter:
         says = f"{layers.role} does not own {layers.database}: it may not make it read-only, and locks end with the run"
-        yield plain(says, 500), f"GRANT {_quoted(layers.owner)} TO {me}, or ALTER DATABASE {base} OWNER TO {me}"
+        grant = "" if layers.superusers else f"GRANT {_quoted(layers.owner)} TO {me}, or "
+        yield plain(says, 500), f"{grant}ALTER DATABASE {base} OWNER TO {me}"
     if layers.unlockable:
         names = _some([_quoted(*table) for table in layers.unlockable])
         says = f"{layers.role} may not lock {count(len(layers.unlockable), 'table')}: {names}"

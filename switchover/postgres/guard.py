@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ from switchover.postgres.errors import Occupied, Superseded, Unreachable
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from psycopg import AsyncConnection
 
     from switchover.plan.journal import Json
@@ -24,6 +21,9 @@ if TYPE_CHECKING:
 
 LOCK_CLASS = 0x5357_4F56
 """The first of the two keys of our advisory locks ("SWOV")."""
+
+TABLES = ("run", "fact")
+"""Our own tables, all that schema switchover of a database holds."""
 
 _MAKE = (
     "CREATE SCHEMA IF NOT EXISTS switchover",
@@ -76,18 +76,20 @@ async def read_run(db: Database, app: str, plan_id: str) -> RunRow | None:
 
 async def write_run(db: Database, app: str, plan_id: str, row: RunRow) -> None:
     """Remember how far the plan has come. Raises Superseded when the target has seen a newer run."""
-    async with _making(db, app) as session:
-        found = await session.execute(
-            "INSERT INTO switchover.run AS r (plan_id, epoch, seq, head, who) VALUES (%s, %s, %s, %s, %s) "
-            "ON CONFLICT (plan_id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, "
-            "head = excluded.head, who = excluded.who, at = now() WHERE r.epoch <= excluded.epoch RETURNING 1",
-            (plan_id, row.epoch, row.seq, row.head, row.who),
-        )
-        if await found.fetchone() is not None:
-            return
-        newer = await session.execute("SELECT epoch, who FROM switchover.run WHERE plan_id = %s", (plan_id,))
-        epoch, who = await newer.fetchone() or ("?", "?")
-        raise Superseded(f"a newer run, epoch {epoch} by {plain(who, 100)}, has taken over; this one stops")
+    with told(db):
+        async with await connect(db, app) as session:
+            await _make(session)
+            found = await session.execute(
+                "INSERT INTO switchover.run AS r (plan_id, epoch, seq, head, who) VALUES (%s, %s, %s, %s, %s) "
+                "ON CONFLICT (plan_id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, "
+                "head = excluded.head, who = excluded.who, at = now() WHERE r.epoch <= excluded.epoch RETURNING 1",
+                (plan_id, row.epoch, row.seq, row.head, row.who),
+            )
+            if await found.fetchone() is not None:
+                return
+            newer = await session.execute("SELECT epoch, who FROM switchover.run WHERE plan_id = %s", (plan_id,))
+            epoch, who = await newer.fetchone() or ("?", "?")
+    raise Superseded(f"a newer run, epoch {epoch} by {plain(who, 100)}, has taken over; this one stops")
 
 
 async def read_fact(db: Database, app: str, key: str) -> Json:
@@ -99,21 +101,46 @@ async def read_fact(db: Database, app: str, key: str) -> Json:
 
 async def write_fact(db: Database, app: str, key: str, value: Json) -> None:
     """Note something in the database itself, so that it travels with the database whatever its name becomes."""
-    async with _making(db, app) as session:
-        await session.execute(
-            "INSERT INTO switchover.fact (key, value) VALUES (%s, %s) "
-            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            (key, Jsonb(value)),
-        )
+    with told(db):
+        async with await connect(db, app) as session:
+            await note(session, key, value)
 
 
 async def drop_fact(db: Database, app: str, key: str) -> None:
     """Forget a note; one that was never made is no error."""
     with told(db):
         async with await connect(db, app) as session:
-            found = await session.execute("SELECT to_regclass('switchover.fact') IS NOT NULL")
-            if await found.fetchone() == (True,):
-                await session.execute("DELETE FROM switchover.fact WHERE key = %s", (key,))
+            await forget(session, key)
+
+
+async def note(session: AsyncConnection, key: str, value: Json) -> None:
+    """Write a fact in a session of one's own, so that it holds exactly when the session's transaction does."""
+    await _make(session)
+    await session.execute(
+        "INSERT INTO switchover.fact (key, value) VALUES (%s, %s) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, Jsonb(value)),
+    )
+
+
+async def noted(session: AsyncConnection, key: str) -> Json:
+    """The fact as the session's transaction sees it; None when there is none."""
+    if not await _has_facts(session):
+        return None
+    row = await (await session.execute("SELECT value FROM switchover.fact WHERE key = %s", (key,))).fetchone()
+    value: Json = row[0] if row is not None else None
+    return value
+
+
+async def forget(session: AsyncConnection, key: str) -> None:
+    """Drop a fact in a session of one's own; one that was never written is no error."""
+    if await _has_facts(session):
+        await session.execute("DELETE FROM switchover.fact WHERE key = %s", (key,))
+
+
+async def _has_facts(session: AsyncConnection) -> bool:
+    found = await session.execute("SELECT to_regclass('switchover.fact') IS NOT NULL")
+    return await found.fetchone() == (True,)
 
 
 async def _read(db: Database, app: str, query: str, params: tuple[str, ...]) -> tuple[Any, ...] | None:
@@ -142,17 +169,13 @@ async def _is_there(db: Database, app: str) -> bool:
             return await found.fetchone() is not None
 
 
-@asynccontextmanager
-async def _making(db: Database, app: str) -> AsyncIterator[AsyncConnection]:
-    """A session of the database, whose tables of ours are there; made only when they are not, and then together."""
-    with told(db):
-        async with await connect(db, app) as session:
-            found = await session.execute(
-                "SELECT to_regclass('switchover.run') IS NOT NULL AND to_regclass('switchover.fact') IS NOT NULL"
-            )
-            if await found.fetchone() != (True,):
-                async with session.transaction():
-                    await session.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK_CLASS,))
-                    for statement in _MAKE:
-                        await session.execute(statement.encode())
-            yield session
+async def _make(session: AsyncConnection) -> None:
+    """Our tables are there from here on; made only when they are not, and then together."""
+    found = await session.execute(
+        "SELECT to_regclass('switchover.run') IS NOT NULL AND to_regclass('switchover.fact') IS NOT NULL"
+    )
+    if await found.fetchone() != (True,):
+        async with session.transaction():
+            await session.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK_CLASS,))
+            for statement in _MAKE:
+                await session.execute(statement.encode())

@@ -192,7 +192,7 @@ def _made(progress: Progress) -> tuple[str, ...]:
         for action in state.actions
         if action.id == "copy-globals" and action.status is ActionStatus.DONE
     )
-    says = (action.before.get("says") for action in done)
+    says = (action.result.get("made") or action.before.get("says") for action in done)
     return tuple(str(each) for some in says if isinstance(some, list) for each in some)
 
 

@@ -81,12 +81,17 @@ def journaled(findings: Iterable[Finding]) -> list[Json]:
 
 
 def drift(before: Sequence[Json], now: Iterable[Finding]) -> tuple[str, ...]:
-    """What appeared, went or changed since findings were journaled; a line each."""
+    """What appeared, went or changed since findings were journaled; a line each.
+
+    What is only told, such as sizes, changes with every look: of it only the versions count.
+    """
     then = {str(each["id"]): str(each["evidence"]) for each in before if isinstance(each, dict)}
-    today = {each.id: each.evidence for each in now}
+    found = tuple(now)
+    today = {each.id: each.evidence for each in found}
+    counts = {each.id for each in found if each.severity != "info" or each.id == "versions"}
     new = [f"new {id}: {says}" for id, says in today.items() if id not in then]
     gone = [f"{id} is gone" for id in then if id not in today]
-    other = [f"{id} was: {then[id]}" for id, says in today.items() if id in then and then[id] != says]
+    other = [f"{id} was: {then[id]}" for id, says in today.items() if id in counts and then.get(id, says) != says]
     return (*new, *gone, *other)
 
 

@@ -27,16 +27,15 @@ def globals_action(context: Context) -> Action:
         changes = lacking(ours, await read_globals(context.target, context.app, ours.names))
         if not changes:
             return Seen.done()
-        return Seen.todo(lacking=[change.to_json() for change in changes], says=[change.says for change in changes])
+        return Seen.todo(says=[change.says for change in changes])
 
     async def apply(live: Live) -> Facts:
-        made = await copy_globals(context.source, context.target, context.app)
+        made = await copy_globals(context.source, context.target, context.app, _note(context, live))
         live.log(f"made {count(len(made), 'thing')} that the target lacked")
         return {"made": [change.says for change in made]}
 
     async def undo(before: Mapping[str, Json], live: Live) -> Facts:
-        lacked = before.get("lacking")
-        stays = await drop_globals(context.target, context.app, lacked if isinstance(lacked, list) else [])
+        stays = await drop_globals(context.target, context.app, _note(context, live))
         return {"stays": list(stays)}
 
     return Action(
@@ -52,3 +51,8 @@ def globals_action(context: Context) -> Action:
         undoes="what was made is taken away; a role that owns something by then stays, and is named",
         only_tidies=True,
     )
+
+
+def _note(context: Context, live: Live) -> str:
+    """Where the target keeps what this step has made there, for it alone to take away."""
+    return f"globals {context.plan_id} {live.step}"

@@ -125,6 +125,16 @@ async def test_a_database_that_may_not_be_altered_blocks_until_its_owner_is_gran
     assert "fence-weak" not in await findings(as_role(side, other))
 
 
+async def test_nobody_is_told_to_grant_a_superuser(side: Side) -> None:
+    other = side.role(f"other_{side.name}")
+    fix = (await findings(as_role(side, other)))["fence-weak"].fix
+    assert 'GRANT "postgres"' not in fix
+    mend = f'ALTER DATABASE "{side.name}" OWNER TO "{other}"'
+    assert mend in fix
+    side.cluster.run(mend)
+    assert "does not own" not in repr(await findings(as_role(side, other)))
+
+
 async def test_each_role_that_could_write_is_tried_and_no_other(side: Side) -> None:
     owner, member, app, reader, columns, stray = (
         side.role(f"{name}_{side.name}", attributes)

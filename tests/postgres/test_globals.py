@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from switchover.plan.journal import clean
+from switchover.engine.action import Action
+from switchover.engine.live import Live
+from switchover.plan.spec import Spec
 from switchover.postgres.connect import Database, connect
 from switchover.postgres.errors import Refused
 from switchover.postgres.finding import Finding
 from switchover.postgres.fingerprint import schema_differences
-from switchover.postgres.globals import copy_globals, drop_globals, global_findings
-from switchover.postgres.globals.change import Change
+from switchover.postgres.globals import NOTE, copy_globals, drop_globals, global_findings
 from switchover.postgres.globals.facts import global_facts
 from switchover.postgres.globals.lacking import lacking
 from switchover.postgres.globals.read import mattering, read_globals, read_named
+from switchover.postgres.guard import read_fact, write_fact
+from switchover.steps.context import Context
+from switchover.steps.globals import globals_action
 from tests.postgres.conftest import APP, Pair, Side
 
 SECRET = "key-of-the-shop"  # an application's own setting
@@ -134,11 +140,6 @@ async def apart(pair: Pair, target: Database | None = None, source: Database | N
         return schema_differences(*global_facts(await read_named(ours, roles), await read_named(theirs, roles)))
 
 
-def journal(changes: tuple[Change, ...]) -> list[object]:
-    """As it comes back from a plan file."""
-    return json.loads(json.dumps(clean([each.to_json() for each in changes])))
-
-
 async def test_all_that_surrounds_a_database_is_copied(zoo: Zoo) -> None:
     zoo.make()
     pair = zoo.pair
@@ -166,12 +167,12 @@ async def test_the_old_password_opens_the_new_server(pair: Pair) -> None:
     try:
         pair.source.run("GRANT CREATE ON SCHEMA public TO canary")
         pair.source.cluster.connect(pair.source.name, "canary", password="sïng'\"ing").close()
-        made = await copy_globals(pair.source.db, pair.target.db, APP)
+        await copy_globals(pair.source.db, pair.target.db, APP)
         with pair.target.cluster.connect(pair.target.name, "canary", password="sïng'\"ing") as session:
             assert session.execute("SELECT current_user::text").fetchone() == ("canary",)
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             pair.target.cluster.connect(pair.target.name, "canary", password="other")
-        assert await drop_globals(pair.target.db, APP, journal(made)) == ()
+        assert await drop_globals(pair.target.db, APP) == ()
     finally:
         pair.source.run("DROP OWNED BY canary")
         for cluster in (pair.source.cluster, pair.target.cluster):
@@ -183,20 +184,20 @@ async def test_an_undo_leaves_the_target_exactly_as_it_was(zoo: Zoo) -> None:
     pair = zoo.pair
     pair.target.cluster.run(f"ALTER DATABASE {zoo.target} SET work_mem = '6MB'")
     before = everything(pair.target)
-    made = await copy_globals(pair.source.db, pair.target.db, APP)
+    await copy_globals(pair.source.db, pair.target.db, APP)
     assert everything(pair.target) != before
-    assert await drop_globals(pair.target.db, APP, journal(made)) == ()
+    assert await drop_globals(pair.target.db, APP) == ()
     assert everything(pair.target) == before
-    assert await drop_globals(pair.target.db, APP, journal(made)) == ()
+    assert await drop_globals(pair.target.db, APP) == ()
     assert everything(pair.target) == before
 
 
 async def test_a_role_that_owns_something_meanwhile_stays_whole_and_is_told(zoo: Zoo) -> None:
     zoo.make()
     pair = zoo.pair
-    made = await copy_globals(pair.source.db, pair.target.db, APP)
+    await copy_globals(pair.source.db, pair.target.db, APP)
     pair.target.run(f"CREATE SCHEMA mine AUTHORIZATION {zoo.quoted('app')}")
-    [stays] = await drop_globals(pair.target.db, APP, journal(made))
+    [stays] = await drop_globals(pair.target.db, APP)
     assert zoo("app") in stays
     assert "schema mine" in stays or "1 object in database" in stays
     theirs = await read_globals(pair.target.db, APP)
@@ -213,12 +214,12 @@ async def test_hostile_names_are_copied_and_taken_away(pair: Pair) -> None:
         pair.source.cluster.run(f"ALTER ROLE {role} SET search_path = {role}")
         pair.source.cluster.run(f'GRANT TEMP ON DATABASE "{pair.source.name}" TO {role}')
     before = everything(pair.target)
-    made = await copy_globals(pair.source.db, pair.target.db, APP)
+    await copy_globals(pair.source.db, pair.target.db, APP)
     ours = await read_globals(pair.source.db, APP)
     theirs = await read_globals(pair.target.db, APP)
     assert set(names) <= ours.names
     assert (theirs.roles, theirs.memberships, theirs.settings) == (ours.roles, ours.memberships, ours.settings)
-    assert await drop_globals(pair.target.db, APP, journal(made)) == ()
+    assert await drop_globals(pair.target.db, APP) == ()
     assert everything(pair.target) == before
 
 
@@ -233,7 +234,7 @@ async def test_no_secret_is_ever_shown(zoo: Zoo) -> None:
     made = await copy_globals(pair.source.db, pair.target.db, APP)
     pair.target.cluster.run(f"ALTER ROLE {zoo.quoted('app')} SET shop.key = 'another'")
     findings += await global_findings(pair.source.db, pair.target.db, APP)
-    shown = repr((ours, findings, made, [each.says for each in made], journal(made)))
+    shown = repr((ours, findings, made, [each.says for each in made], [each.to_json() for each in made]))
     assert "shop.key" in shown
     assert ours.role(zoo("app")).password == stored  # type: ignore[union-attr]
     for secret in (str(stored), SECRET, "another"):
@@ -269,7 +270,7 @@ async def test_without_a_superuser_what_may_be_made_is_made_and_the_rest_is_told
     target = less(zoo)
     before = everything(pair.target)
     found = {each.id: each for each in await global_findings(pair.source.db, target, APP)}
-    made = await copy_globals(pair.source.db, target, APP)
+    await copy_globals(pair.source.db, target, APP)
     theirs = await read_globals(target, APP)
     assert {role.name: role.attributes for role in theirs.roles if role.name != "postgres"} == {
         zoo("app"): {"LOGIN", "INHERIT"},
@@ -295,7 +296,7 @@ async def test_without_a_superuser_what_may_be_made_is_made_and_the_rest_is_told
     assert "shop.token" in found["settings"].evidence
     assert "log_min_messages" in found["settings"].evidence
     assert f'GRANT "pg_read_all_stats" TO {zoo.quoted("readers")}' in found["privileges"].fix
-    assert await drop_globals(target, APP, journal(made)) == ()
+    assert await drop_globals(target, APP) == ()
     assert everything(pair.target) == before
 
 
@@ -380,22 +381,72 @@ async def test_a_role_that_somebody_makes_meanwhile_is_no_error_and_not_ours(pai
     assert (await told_apart(pair))["role-differs"].evidence.endswith(f"{name}: connection limit -1, not 5")
 
 
-async def test_what_the_journal_cannot_take_is_not_made(zoo: Zoo) -> None:
+async def test_what_cannot_be_noted_is_not_made(zoo: Zoo) -> None:
     zoo.make()
-    before = everything(zoo.pair.target)
-    heard: list[Change] = []
+    target = zoo.pair.target
+    before = everything(target)
+    target.run("CREATE SCHEMA switchover; CREATE TABLE switchover.run (); CREATE TABLE switchover.fact (key text)")
+    with pytest.raises(Refused):
+        await copy_globals(zoo.pair.source.db, target.db, APP)
+    assert everything(target) == before
+    target.run("DROP SCHEMA switchover CASCADE")
+    made = await copy_globals(zoo.pair.source.db, target.db, APP)
+    assert await read_fact(target.db, APP, NOTE) == [each.to_json() for each in made]
 
-    def full(change: Change) -> None:
-        heard.append(change)
-        if len(heard) == 3:
-            raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
-        await copy_globals(zoo.pair.source.db, zoo.pair.target.db, APP, on_made=full)
-    assert everything(zoo.pair.target) == before
-    heard.clear()
-    made = await copy_globals(zoo.pair.source.db, zoo.pair.target.db, APP, on_made=lambda change: heard.append(change))
-    assert tuple(heard) == made
+def acting(pair: Pair, folder: Path) -> tuple[Action, Live]:
+    """The step's action, as the cutover runs it."""
+    ends = SimpleNamespace(
+        source=pair.source.cluster.conninfo(pair.source.name), target=pair.target.cluster.conninfo(pair.target.name)
+    )
+    spec = cast("Spec", SimpleNamespace(database=ends))
+    live = Live(folder / "live", "run", None)
+    live.step = "cutover"
+    return globals_action(Context(folder / "plan", spec, (), pair.plan_id, "run")), live
+
+
+async def test_an_undo_takes_away_what_was_made_and_not_what_was_meant(zoo: Zoo, tmp_path: Path) -> None:
+    """A run was killed before it made anything, and a person made it instead; the rest is made by the next run."""
+    zoo.make()
+    pair = zoo.pair
+    action, live = acting(pair, tmp_path)
+    assert action.undo is not None
+    meant = (await action.observe()).facts
+    pair.target.role(zoo("app"))
+    pair.target.cluster.run(f"ALTER DATABASE {zoo.target} SET search_path = app, '', \"Mixed Case\"")
+    pair.target.cluster.run(f"GRANT CONNECT ON DATABASE {zoo.target} TO {zoo.quoted('app')}")
+    before = everything(pair.target)
+    await action.undo(meant, live)
+    assert everything(pair.target) == before
+    pair.source.role(zoo("late"))
+    pair.source.run(f"BEGIN READ WRITE; GRANT USAGE ON SCHEMA s TO {zoo.quoted('late')}; COMMIT")
+    await action.apply(live)
+    assert pair.target.cluster.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{zoo('late')}'")
+    await action.undo({}, live)
+    assert everything(pair.target) == before
+    pair.target.role(zoo("late"))
+    await action.undo(meant, live)
+    assert pair.target.cluster.run(f"SELECT 1 FROM pg_roles WHERE rolname = '{zoo('late')}'")
+
+
+async def test_each_step_takes_away_only_its_own(zoo: Zoo, tmp_path: Path) -> None:
+    zoo.make()
+    pair = zoo.pair
+    action, live = acting(pair, tmp_path)
+    assert action.undo is not None
+    before = everything(pair.target)
+    live.step = "rehearsal"
+    await action.apply(live)
+    between = everything(pair.target)
+    pair.source.role(zoo("late"))
+    pair.source.run(f"BEGIN READ WRITE; GRANT USAGE ON SCHEMA s TO {zoo.quoted('late')}; COMMIT")
+    live.step = "cutover"
+    await action.apply(live)
+    await action.undo({}, live)
+    assert everything(pair.target) == between
+    live.step = "rehearsal"
+    await action.undo({}, live)
+    assert everything(pair.target) == before
 
 
 async def test_only_the_roles_that_matter_are_taken(zoo: Zoo) -> None:
@@ -546,10 +597,11 @@ async def test_the_owner_of_a_database_loses_nothing_unseen(zoo: Zoo) -> None:
     assert line == f'database owner is "postgres" on the target, "{zoo("shop")}" on the source'
 
 
-async def test_words_that_are_not_a_journals_are_refused(pair: Pair) -> None:
+async def test_words_that_are_no_note_are_refused(pair: Pair) -> None:
     for wrong in ("", "x", '["role"]', '["table", "t"]', '["setting", "a", "b", "c"]', ["role", "x"]):
+        await write_fact(pair.target.db, APP, NOTE, [wrong])  # type: ignore[list-item]
         with pytest.raises(Refused):
-            await drop_globals(pair.target.db, APP, [wrong])  # type: ignore[list-item]
+            await drop_globals(pair.target.db, APP)
 
 
 async def test_a_target_that_gives_its_makers_their_roles_compares_equal(zoo: Zoo) -> None:
@@ -562,14 +614,14 @@ async def test_a_target_that_gives_its_makers_their_roles_compares_equal(zoo: Zo
     pair.target.cluster.run(f"ALTER ROLE {zoo('mover')} SET createrole_self_grant = 'set, inherit'")
     pair.source.run(f"CREATE SCHEMA s AUTHORIZATION {zoo('owner')}")
     before = everything(pair.target)
-    made = await copy_globals(pair.source.db, target, APP)
+    await copy_globals(pair.source.db, target, APP)
     pair.target.run(f"CREATE SCHEMA s AUTHORIZATION {zoo('owner')}", zoo("mover"))
     assert await apart(pair, target) == []
     assert await apart(pair) == [
         f'membership "{zoo("mover")}" in "{zoo(name)}" is only on the target' for name in ("member", "owner")
     ]
     pair.target.run("DROP SCHEMA s")
-    assert await drop_globals(target, APP, journal(made)) == ()
+    assert await drop_globals(target, APP) == ()
     assert everything(pair.target) == before
 
 
@@ -644,7 +696,7 @@ async def test_what_was_passed_on_meanwhile_stays_and_is_told(zoo: Zoo) -> None:
         side.role(zoo("app"))
     pair.target.role(zoo("friend"))
     pair.source.cluster.run(f"GRANT CREATE ON DATABASE {zoo.source} TO {zoo('app')} WITH GRANT OPTION")
-    made = await copy_globals(pair.source.db, pair.target.db, APP)
+    await copy_globals(pair.source.db, pair.target.db, APP)
     pair.target.run(f"GRANT CREATE ON DATABASE {zoo.target} TO {zoo('friend')}", zoo("app"))
-    [stays] = await drop_globals(pair.target.db, APP, journal(made))
+    [stays] = await drop_globals(pair.target.db, APP)
     assert stays.startswith(f"privilege {zoo('app')} CREATE stays: dependent privileges exist")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from switchover.postgres import guard
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import Refused
 from switchover.postgres.globals.change import from_json, name_of, roles_of, undoing
@@ -17,7 +18,7 @@ from switchover.postgres.globals.roles import Membership, Privilege, Role, Setti
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from psycopg import AsyncConnection, sql
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from switchover.postgres.globals.roles import Globals
 
 TRIES = 3
+NOTE = "globals"
+"""The fact, in the target's database itself, that lists what was made."""
 
 
 async def global_findings(source: Database, target: Database, app: str) -> tuple[Finding, ...]:
@@ -36,13 +39,11 @@ async def global_findings(source: Database, target: Database, app: str) -> tuple
     return judge(ours, await read_globals(target, app, ours.names))
 
 
-async def copy_globals(
-    source: Database, target: Database, app: str, *, on_made: Callable[[Change], None] | None = None
-) -> tuple[Change, ...]:
+async def copy_globals(source: Database, target: Database, app: str, note: str = NOTE) -> tuple[Change, ...]:
     """Make on the target what it lacks, all or nothing, proved by reading it again; returns what was made.
 
-    ``on_made`` hears of each before it is committed, so that nothing is made that a journal does not know; when it
-    raises, nothing is. A role that somebody makes meanwhile is theirs: it is looked at anew. Raises Refused.
+    The fact ``note`` of the target's database lists it from the same moment on, so that exactly this can be taken
+    away. A role that somebody makes meanwhile is theirs: it is looked at anew. Raises Refused.
     """
     ours = await read_globals(source, app)
     with told(target):
@@ -50,9 +51,9 @@ async def copy_globals(
             try:
                 async with await connect(target, app) as session, session.transaction():
                     changes = await _make(session, ours)
-                    if on_made is not None:
-                        for change in changes:
-                            on_made(change)
+                    if changes:
+                        earlier = await _noted(session, note)
+                        await guard.note(session, note, [*earlier, *(change.to_json() for change in changes)])
                     return changes
             except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 if not left:
@@ -60,16 +61,18 @@ async def copy_globals(
     raise AssertionError("the last try returns or raises")
 
 
-async def drop_globals(target: Database, app: str, made: Sequence[Json]) -> tuple[str, ...]:
-    """Take away exactly what was made, by the journal's words; what is gone already is no error.
+async def drop_globals(target: Database, app: str, note: str = NOTE) -> tuple[str, ...]:
+    """Take away exactly what the note lists, and the note with it; what is gone already is no error.
 
     A role that meanwhile owns something, or was granted something, stays with all that was made of it, and so does
-    what others have meanwhile been given by way of it: the return value names each, with the server's reason.
+    what others have meanwhile been given by way of it: the return value names each, with the server's reason. It is
+    theirs from then on.
     """
     stays = []
     with told(target):
-        async with await connect(target, app) as session:
-            for about, together in _together([from_json(each) for each in reversed(made)]):
+        async with await connect(target, app) as session, session.transaction():
+            made = [from_json(each) for each in reversed(await _noted(session, note))]
+            for about, together in _together(made):
                 try:
                     async with session.transaction():
                         for kind, subject in together:
@@ -77,7 +80,13 @@ async def drop_globals(target: Database, app: str, made: Sequence[Json]) -> tupl
                 except psycopg.errors.DependentObjectsStillExist as error:
                     why = error.diag.message_detail or error.diag.message_primary or ""
                     stays.append(f"{plain(about, 200)} stays: {plain(why, 300)}")
+            await guard.forget(session, note)
     return tuple(stays)
+
+
+async def _noted(session: AsyncConnection, note: str) -> list[Json]:
+    found = await guard.noted(session, note)
+    return found if isinstance(found, list) else []
 
 
 def _together(made: list[tuple[Kind, Subject]]) -> Iterator[tuple[str, list[tuple[Kind, Subject]]]]:

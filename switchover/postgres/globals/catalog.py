@@ -32,25 +32,28 @@ _TOOLS_OWN = """
 """
 """Who has run this program on the source is not needed on the target by that."""
 
+_OWNED = """
+  SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE relkind NOT IN ('i', 'I', 't')
+  UNION SELECT 'pg_namespace'::regclass, oid, nspowner FROM pg_namespace WHERE nspname !~ '^pg_'
+  UNION SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc
+  UNION SELECT 'pg_type'::regclass, oid, typowner FROM pg_type WHERE typrelid = 0 AND typelem = 0
+"""
+"""pg_shdepend leaves out the first superuser, whose objects are pinned, so owners are asked for once more: objects of
+users have an oid from 16384 on (FirstNormalObjectId in transam.h)."""
+
 _NAMED = f"""
   SELECT s.refobjid FROM pg_shdepend s
   WHERE s.dbid = {_HERE} AND s.refclassid = 'pg_authid'::regclass AND s.classid <> 'pg_extension'::regclass
     AND (s.classid, s.objid) NOT IN ({_TOOLS_OWN})
     AND (s.deptype = 'a' OR NOT {_EXTENSIONS_OWN.format("s.classid", "s.objid")})
-  UNION SELECT o.role FROM (
-    SELECT 'pg_class'::regclass, oid, relowner FROM pg_class WHERE relkind NOT IN ('i', 'I', 't')
-    UNION SELECT 'pg_namespace'::regclass, oid, nspowner FROM pg_namespace WHERE nspname !~ '^pg_'
-    UNION SELECT 'pg_proc'::regclass, oid, proowner FROM pg_proc
-    UNION SELECT 'pg_type'::regclass, oid, typowner FROM pg_type WHERE typrelid = 0 AND typelem = 0
-  ) AS o(class, object, role) WHERE o.object >= 16384 AND (o.class, o.object) NOT IN ({_TOOLS_OWN})
+  UNION SELECT o.role FROM ({_OWNED}) AS o(class, object, role)
+    WHERE o.object >= 16384 AND (o.class, o.object) NOT IN ({_TOOLS_OWN})
     AND NOT {_EXTENSIONS_OWN.format("o.class", "o.object")}
   UNION SELECT a.grantee FROM pg_database d, aclexplode(d.datacl) a WHERE d.oid = {_HERE} AND a.grantee <> d.datdba
   UNION SELECT s.setrole FROM pg_db_role_setting s WHERE s.setdatabase = {_HERE}
   UNION SELECT d.datdba FROM pg_database d WHERE d.oid = {_HERE} AND d.datdba <> 10
 """  # noqa: S608  constants only
-"""pg_shdepend leaves out the first superuser, whose objects are pinned, so owners are asked for once more: objects of
-users have an oid from 16384 on (FirstNormalObjectId in transam.h). A grant counts on any object, also on a system's
-or an extension's own: pg_dump carries it."""
+"""A grant counts on any object, also on a system's or an extension's own: pg_dump carries it."""
 
 _CONNECTED = f"""
   UNION SELECT s.usesysid FROM pg_stat_activity s WHERE s.datid = {_HERE} AND s.usesysid IS NOT NULL
@@ -71,6 +74,23 @@ SELECT r.rolname, r.oid >= 16384 AND r.oid IN (SELECT role FROM down)
 FROM mattering u JOIN pg_roles r ON r.oid = u.role WHERE r.oid >= 16384 OR r.oid = 10 ORDER BY 1
 """  # noqa: S608
 
+
+OWNERS = f"""
+SELECT DISTINCT r.rolname FROM (
+  SELECT s.classid, s.objid, s.refobjid FROM pg_shdepend s
+    WHERE s.dbid = {_HERE} AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o'
+    AND s.classid NOT IN ('pg_extension'::regclass, 'pg_subscription'::regclass)
+  UNION SELECT * FROM ({_OWNED}) AS o
+  UNION SELECT 'pg_largeobject'::regclass, oid, lomowner FROM pg_largeobject_metadata
+  UNION SELECT 'pg_default_acl'::regclass, oid, defaclrole FROM pg_default_acl
+) AS o(class, object, role) JOIN pg_roles r ON r.oid = o.role
+WHERE (o.object >= 16384 OR r.oid >= 16384 OR o.class = 'pg_largeobject'::regclass)
+AND (o.class, o.object) NOT IN ({_TOOLS_OWN}) AND NOT {_EXTENSIONS_OWN.format("o.class", "o.object")}
+AND NOT (o.class = 'pg_class'::regclass AND EXISTS (
+  SELECT FROM pg_class c WHERE c.oid = o.object AND c.relpersistence = 't'))
+ORDER BY 1
+"""  # noqa: S608
+"""Whose objects and default privileges a restore makes anew."""
 
 MATTERING = _mattering()
 """Each with whether its members act by it on something here. Predefined roles are on every server."""

@@ -50,7 +50,7 @@ class Change:
         return undoing(self.kind, self.subject, self.database)
 
     def to_json(self) -> Json:
-        """What an undo needs, for the journal: kind and names, no value; in ASCII, so that no name is cleaned."""
+        """What an undo needs, to be noted: kind and names, no value; in ASCII, so that no name is cleaned."""
         return json.dumps([self.kind, *_key(self.subject)])
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from psycopg import sql
+
 from switchover.postgres.connect import MAINTENANCE
 from switchover.postgres.finding import Finding
+from switchover.postgres.globals.roles import SINCE_ADMIN
 from switchover.postgres.preflight.check import some
 from switchover.postgres.preflight.look import APPLICATION
 from switchover.postgres.preflight.supported import END_OF_LIFE, is_ended
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
-    from switchover.postgres.preflight.look import Look
+    from switchover.postgres.preflight.look import Look, Other
 
 SKEW_S = 2.0
 NEEDS_PRELOAD = frozenset({"timescaledb", "pg_cron", "pglogical", "citus", "pgaudit", "pg_stat_statements", "age"})
@@ -27,6 +30,7 @@ def between(ours: Look, theirs: Look, today: date) -> Iterator[Finding]:
     yield from _versions(ours, theirs, today)
     yield from _places(ours, theirs)
     yield from _permissions(theirs)
+    yield from _acting(ours, theirs)
     yield from _sorting(ours, theirs)
     yield from _extensions(ours, theirs)
     yield from _preloaded(ours, theirs)
@@ -78,6 +82,40 @@ def _permissions(theirs: Look) -> Iterator[Finding]:
         says = f"{role} does not own {plain(theirs.facts.name, 100)} on the target: it may not be renamed"
         why = "the copy takes its name"
         yield Finding("not-owner", "block", says, "use the owner's role, or one that belongs to it", why)
+
+
+def _acting(ours: Look, theirs: Look) -> Iterator[Finding]:
+    """Only who may do what an owner may can make an object, give it to that owner, and work on it from then on."""
+    if theirs.facts.superuser:
+        return
+    others = {name: theirs.roles.get(name) for name in sorted(ours.owners)}
+    closed = {
+        name: other
+        for name, other in others.items()
+        if not (other.ours if other is not None else theirs.creates_roles and theirs.grants_itself)
+    }
+    if closed:
+        role = _identifier(theirs.facts.role)
+        says = f"{plain(theirs.facts.role, 100)} may not act on the target as owners of the source's objects: "
+        fixes = dict.fromkeys(_letting(_identifier(name), other, role, theirs) for name, other in closed.items())
+        why = "the restore gives each object to its owner, and works on as that role"
+        names = some([plain(name, 100) for name in closed])
+        yield Finding("cannot-act-as", "block", says + names, "; ".join(fixes), why)
+
+
+def _letting(owner: str, other: Other | None, role: str, theirs: Look) -> str:
+    """What lets our role act as an owner."""
+    modern = theirs.facts.version_num >= SINCE_ADMIN
+    if other is not None and other.superuser:
+        return f"let the plan connect to the target as a superuser, or give what {owner} owns on the source to another"
+    if other is None and modern and theirs.creates_roles:
+        return f"ALTER ROLE {role} SET createrole_self_grant = 'set, inherit'"
+    grant = f"GRANT {owner} TO {role}" + (" WITH INHERIT TRUE, SET TRUE" if modern else "")
+    return grant if other is not None else f"CREATE ROLE {owner}; {grant}"
+
+
+def _identifier(name: str) -> str:
+    return plain(sql.Identifier(name).as_string(None), 150)
 
 
 def _sorting(ours: Look, theirs: Look) -> Iterator[Finding]:

@@ -41,6 +41,8 @@ class Check:
     """The first version that can answer, as ``server_version_num``."""
     before: int = 10_000_000
     """The first version that needs no asking any more."""
+    needs: str = ""
+    """The predefined role without whose privileges the answer would be empty."""
 
 
 async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Check]) -> list[Finding]:
@@ -48,6 +50,9 @@ async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Chec
     found, unseen = [], []
     for check in checks:
         if check.since <= session.info.server_version < check.before:
+            if not await _sees(session, check.needs):
+                unseen.append(check.id)
+                continue
             try:
                 rows = await (await session.execute(check.query.encode())).fetchall()
             except psycopg.errors.InsufficientPrivilege:
@@ -58,9 +63,15 @@ async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Chec
     return [*found, *_unseen(side, unseen, session.info.user)]
 
 
+async def _sees(session: AsyncConnection, needs: str) -> bool:
+    if not needs:
+        return True
+    return await (await session.execute("SELECT pg_has_role(%s, 'USAGE')", (needs,))).fetchone() == (True,)
+
+
 def _finding(check: Check, rows: list[tuple[str, ...]]) -> Finding:
     names = [plain(str(row[0]), 200) for row in rows]
-    fixes = [plain(row[1], 300) for row in rows if len(row) > 1 and row[1]]
+    fixes = [plain(row[1], 500) for row in rows if len(row) > 1 and row[1]]
     fix = "; ".join(dict.fromkeys(fixes[:SHOWN])) if fixes else check.fix
     return Finding(check.id, check.severity, f"{check.says}: {some(names)}", fix, check.why)
 

@@ -65,6 +65,7 @@ def health(side: str) -> tuple[Check, ...]:
             AND clock_timestamp() - xact_start > interval '{OLD_S} s' ORDER BY xact_start""",  # noqa: S608
             f"transactions on the {side} are open for long",
             "the fence waits for their locks, and ends them",
+            needs="pg_read_all_stats",
         ),
         Check(
             f"{side}-maintenance",
@@ -79,6 +80,7 @@ def health(side: str) -> tuple[Check, ...]:
             f"maintenance is running on the {side}",
             "it takes the disk's time, and its locks exclude a copy or a fence, or are excluded by them",
             "let it end before the window",
+            needs="pg_read_all_stats",
         ),
         Check(
             f"{side}-archiving",
@@ -131,12 +133,16 @@ SOURCE_ONLY: tuple[Check, ...] = (
     Check(
         "lock-room",
         "warn",
-        """SELECT format('%s tables, room for %s locks', tables, room) FROM (
-          SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-              WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')) AS tables,
+        """SELECT format('%s tables and %s indexes, room for %s locks', tables, indexes, room) FROM (
+          SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p')) AS tables,
+            count(*) FILTER (WHERE c.relkind IN ('i', 'I')) AS indexes,
             current_setting('max_locks_per_transaction')::int8 * (current_setting('max_connections')::int8
-              + current_setting('max_prepared_transactions')::int8) AS room) AS t WHERE tables > room * 0.8""",
-        "a dump and the fence each lock every table at once, and the lock table is small",
+              + current_setting('max_prepared_transactions')::int8) AS room
+          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_') AS t
+        WHERE tables + indexes > room * 0.8""",
+        "a dump, a comparison and the fence each lock every table at once, what reads a table locks its indexes too, "
+        "and the lock table is small",
         "they would end with: out of shared memory (max_locks_per_transaction)",
         "ALTER SYSTEM SET max_locks_per_transaction to twice what it is, and restart the source",
     ),

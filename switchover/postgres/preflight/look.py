@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from switchover.postgres.connect import connect, told
 from switchover.postgres.facts import ServerFacts, read_facts
 from switchover.postgres.finding import Finding
+from switchover.postgres.globals.catalog import OWNERS
+from switchover.postgres.globals.roles import SINCE_ADMIN
 from switchover.postgres.preflight.check import Check, Side, run_checks
 from switchover.words import plain
 
@@ -49,6 +51,11 @@ _CONNECTIONS = """
 SELECT current_setting('max_connections')::int, (SELECT count(*)::int FROM pg_stat_activity
   WHERE usesysid IS NOT NULL AND NOT starts_with(application_name, 'switchover'))
 """
+_ROLES = "SELECT rolname, rolsuper, pg_has_role(oid, 'USAGE') AND pg_has_role(oid, {can_set}) FROM pg_roles"
+_SELF = """
+SELECT r.rolcreaterole, coalesce(string_to_array(replace(current_setting('createrole_self_grant', true), ' ', ''), ',')
+  @> '{set,inherit}', false) FROM pg_roles r WHERE r.rolname = current_user
+"""
 _STANDBYS = "SELECT count(*)::int FROM pg_stat_replication WHERE state = 'streaming'"
 
 APPLICATION = (
@@ -80,6 +87,15 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """A role of a server, as ours there stands to it."""
+
+    superuser: bool
+    ours: bool
+    """Whether our role may do what it may, and give things to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """One side as a connection shows it."""
 
@@ -97,6 +113,12 @@ class Look:
     standbys: int
     skew_s: float
     """How far its clock is ahead of ours, less what the round trip leaves open."""
+    owners: frozenset[str]
+    """Whose objects and default privileges a restore makes anew."""
+    roles: dict[str, Other] = field(repr=False)
+    creates_roles: bool
+    grants_itself: bool
+    """Whether a role that ours makes is ours to act as from the start (createrole_self_grant, PostgreSQL 16)."""
     findings: tuple[Finding, ...]
 
 
@@ -107,6 +129,9 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
             await session.execute("SET search_path = pg_catalog")
             pooled = await _is_pooled(session, db, app)
             facts = await read_facts(session)
+            can_set = "'SET'" if facts.version_num >= SINCE_ADMIN else "'MEMBER'"
+            roles = await (await session.execute(_ROLES.format(can_set=can_set).encode())).fetchall()
+            creates_roles, grants_itself = (await (await session.execute(_SELF)).fetchall())[0]
             connections, in_use = (await (await session.execute(_CONNECTIONS)).fetchall())[0]
             return Look(
                 side,
@@ -120,6 +145,10 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
                 in_use,
                 (await (await session.execute(_STANDBYS)).fetchall())[0][0],
                 await _skew(session),
+                frozenset(row[0] for row in await (await session.execute(OWNERS.encode())).fetchall()),
+                {name: Other(*rest) for name, *rest in roles},
+                creates_roles,
+                grants_itself,
                 (*_path(side, db, session, pooled), *await run_checks(session, side, checks)),
             )
 

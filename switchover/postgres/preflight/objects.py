@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from switchover.postgres.guard import TABLES
 from switchover.postgres.preflight.check import Check
 
 _USERS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'"
@@ -10,7 +11,30 @@ _NAME = "format('%I.%I', n.nspname, c.relname)"
 _NOT_EXTENSIONS = """NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = '{0}'::regclass AND e.objid = {1}
   AND e.deptype = 'e')"""
 
+_TABLES = ", ".join(f"'{name}'" for name in TABLES)
+
 OBJECTS: tuple[Check, ...] = (
+    Check(
+        "own-schema",
+        "block",
+        f"""SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend d
+        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace('switchover')
+        AND NOT (d.classid = 'pg_class'::regclass
+          AND d.objid IN (SELECT oid FROM pg_class WHERE relkind = 'r' AND relname IN ({_TABLES})))
+        ORDER BY 1""",  # noqa: S608
+        "schema switchover of the source holds what is not this program's",
+        "the schema is this program's own, and is left out of the copy",
+        "ALTER … SET SCHEMA for each, or ALTER SCHEMA switchover RENAME TO another name",
+    ),
+    Check(
+        "dropped-defaults",
+        "block",
+        """SELECT 'schema public', 'CREATE SCHEMA public' WHERE to_regnamespace('public') IS NULL
+        UNION ALL SELECT 'extension plpgsql', 'CREATE EXTENSION plpgsql'
+          WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'plpgsql') ORDER BY 1""",
+        "the source lacks what every new database has",
+        "the copy is made from template0, which has it, and would differ from the source",
+    ),
     Check(
         "unreadable-tables",
         "block",
@@ -72,6 +96,19 @@ OBJECTS: tuple[Check, ...] = (
         "make the table anew in the order that pg_dump gives it, before the rehearsal",
     ),
     Check(
+        "child-nulls",
+        "block",
+        f"""SELECT format('%s.%I', {_NAME}, a.attname), format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', {_NAME},
+          a.attname)
+        FROM {_RELATION} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relkind IN ('r', 'f') AND NOT a.attnotnull AND EXISTS (SELECT FROM pg_inherits h
+          JOIN pg_attribute p ON p.attrelid = h.inhparent AND p.attname = a.attname AND p.attnotnull
+          WHERE h.inhrelid = c.oid) ORDER BY 1""",  # noqa: S608
+        "columns of inheriting tables may be null where their parent's may not",
+        "a dump makes them NOT NULL with the parent's, and rows with null in them end the restore",
+        before=180000,
+    ),
+    Check(
         "unvalidated",
         "info",
         f"""SELECT format('%I on %I.%I', k.conname, n.nspname, c.relname),
@@ -101,8 +138,7 @@ OBJECTS: tuple[Check, ...] = (
         "user-mappings",
         "warn",
         """SELECT format('%s on %I', m.usename, m.srvname) FROM pg_user_mappings m
-        WHERE m.umoptions IS NULL AND EXISTS (SELECT FROM pg_foreign_table f WHERE f.ftserver = m.srvid)
-        AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1""",
+        WHERE m.umoptions IS NULL AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) ORDER BY 1""",
         "user mappings whose options our role may not read",
         "a password in them would not be copied, and the foreign server would refuse the target",
         "make these mappings on the target by hand, or let the plan connect as a superuser",
@@ -130,8 +166,14 @@ OBJECTS: tuple[Check, ...] = (
     Check(
         "sequences-near-end",
         "warn",
-        """SELECT format('%I.%I at %s %%', schemaname, sequencename, share), format('ALTER SEQUENCE %I.%I AS bigint',
-          schemaname, sequencename)
+        """SELECT format('%I.%I at %s %%', schemaname, sequencename, share), concat_ws('; ',
+          (SELECT format('ALTER TABLE %s ALTER COLUMN %I TYPE bigint', a.attrelid::regclass, a.attname)
+            FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+            WHERE d.classid = 'pg_class'::regclass AND d.objid = format('%I.%I', schemaname, sequencename)::regclass
+            AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+            AND a.atttypid IN ('int2'::regtype, 'int4'::regtype)),
+          format('ALTER SEQUENCE %I.%I AS bigint NO %s', schemaname, sequencename,
+            CASE WHEN increment_by > 0 THEN 'MAXVALUE' ELSE 'MINVALUE' END))
         FROM (SELECT *, CASE WHEN increment_by > 0
             THEN (last_value::numeric - min_value) * 100 / nullif(max_value::numeric - min_value, 0)
             ELSE (max_value::numeric - last_value) * 100 / nullif(max_value::numeric - min_value, 0) END::int AS share
