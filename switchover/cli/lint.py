@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from switchover import __version__
@@ -76,8 +77,12 @@ def _startup(given: list[str]) -> dict[str, float]:
 def _explain(options: argparse.Namespace) -> int:
     from switchover.cli.lint_text import table
     from switchover.readiness.compose.rules import RULES
+    from switchover.readiness.seeds import seed_table, seed_text
 
     keys = ("id", "stack", "compose", "seed", "why", "mend")
     rows = [{key: getattr(rule, key) for key in keys} for rule in RULES]
-    say(json.dumps(rows, indent=2) if options.json else table())
+    if options.json:
+        say(json.dumps({"rules": rows, "seeds": [asdict(seed) for seed in seed_table()]}, indent=2))
+    else:
+        say(f"{table()}\n\n{seed_text()}")
     return 0

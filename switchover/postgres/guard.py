@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOCK_CLASS = 0x5357_4F56
 """The first of the two keys of our advisory locks ("SWOV")."""
 
-TABLES = ("run", "fact")
+TABLES = ("run", "fact", "marker")
 """Our own tables, all that schema switchover of a database holds."""
 
 _MAKE = (

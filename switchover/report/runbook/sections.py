@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from switchover.plan import names
 from switchover.plan.decide import forecast, step_of, undo_s
-from switchover.plan.outline import STEPS, StepName
+from switchover.plan.outline import StepName
 from switchover.report.escape import code, escape
 from switchover.report.runbook import commands
 from switchover.report.runbook.text import block, section, shell, table
@@ -87,7 +87,7 @@ def where(spec: Spec, progress: Progress, plan: str) -> str:
         shell(commands.psql(spec.database.source, commands.NOBODY)),
         table(("DNS gives", "the target's server has", "the source", "then you are"), rows),
         "The steps: "
-        + "; ".join(f"{info.title}: {step_of(progress, info.name).status}" for info in STEPS)
+        + "; ".join(f"{state.title}: {state.status}" for state in progress.steps)
         + f". Point of no return: {progress.passed}. (As the plan knew it when this was written.)",
     )
 

@@ -147,6 +147,8 @@ def test_the_command_ends_as_a_scheduler_expects(tmp_path: Path) -> None:
     assert switchover("lint").returncode == 2
     assert switchover("lint", str(tmp_path / "c.yml"), "--startup", "soon").returncode == 2
     assert switchover("lint", "--explain").returncode == 0
+    explained = json.loads(switchover("lint", "--explain", "--json").stdout)
+    assert all(seed["rules"] or seed["checks"] or seed["items"] for seed in explained["seeds"])
     assert json.loads(switchover("lint", str(tmp_path / "c.yml"), "--json").stdout)["services"] == 0
 
 
