@@ -66,6 +66,8 @@ class World:
     """The method of the plans that are written from now on."""
     replicate: str = ""
     """More lines of their table [replicate]."""
+    window: str = "30m"
+    """How long their window is."""
     _prepared: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -124,9 +126,9 @@ class World:
         if self.method == "replicate":  # what was copied for another plan is gone with its databases
             ended = self.through("window")
             assert ended.code == 0, ended.err
-        self._await_window()
+        self.await_window()
 
-    def _await_window(self) -> None:
+    def await_window(self) -> None:
         """Wait until the window is open and caches are safe, so that one run goes all the way."""
         loaded = load(self.plan)
         window = loaded.spec.window
@@ -268,7 +270,7 @@ class World:
         self.sql(which, f"SELECT pg_drop_replication_slot(slot_name) {slots}", "postgres")
 
     def _write_plan(self) -> None:
-        text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), "30m")
+        text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), self.window)
         if self.copy is not None:
             text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')
         if self.method == "replicate":
