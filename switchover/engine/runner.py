@@ -13,7 +13,7 @@ from switchover.engine.action import Action, ActionFailed, Facts, Seen, Waiting,
 from switchover.engine.step import Verdict
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import STEP
-from switchover.plan.progress import ActionState, Passed, Progress, StepState, StepStatus, fold, touched
+from switchover.plan.progress import ActionState, Progress, StepState, StepStatus, fold, touched
 from switchover.plan.spec import digest, subtree
 from switchover.words import plain
 
@@ -108,6 +108,8 @@ class Runner:
         except Waiting as wait:
             return self._held(step, wait)
         except _Unknown as unknown:
+            if step.undo_on_failure and self._begun(step) and self._may_turn_round(step):
+                return await self._give_up(step, str(unknown))
             self._write(step, What.UNKNOWN, reason=str(unknown))
             return Outcome.UNKNOWN
         except _Stopped:
@@ -213,8 +215,7 @@ class Runner:
         """Stop here when asked to; a cutover is never left half-way: before the target opens a stop undoes it."""
         progress = self.progress()
         state = self._state(step)
-        begun = self._begun(step)
-        if step.undo_on_failure and progress.passed is not Passed.NOT and begun:
+        if step.undo_on_failure and self._begun(step) and not self._may_turn_round(step):
             return
         abort = f"go:{step.name}:{state.attempt if state else 0}"
         said = next((each for each in reversed(progress.decisions) if each.key == abort), None)
@@ -337,6 +338,11 @@ class Runner:
         """Whether the step's present attempt may have changed the world."""
         state = self._state(step)
         return state is not None and not state.put_back and any(touched(action) for action in state.actions)
+
+    def _may_turn_round(self, step: Step) -> bool:
+        """Whether the step has not come to the action from which on it only goes forward."""
+        state = self._action(step, step.no_return)
+        return state is None or not touched(state)
 
     def _action(self, step: Step, action_id: str) -> ActionState | None:
         state = self._state(step)

@@ -43,6 +43,9 @@ class Step:
     go: str = ""
     """Why a person must say go before the first action; empty when nobody need."""
     undo_on_failure: bool = False
+    no_return: str = ""
+    """The id of the action from whose intent on the step is not given up by itself; before it, what cannot be
+    looked at counts as a failure, so that nobody stays shut out while a person is woken."""
     may_undo: Callable[[], Awaitable[Verdict]] | None = None
     """Asked before an undo of the whole step: a no leaves everything as it stands."""
     facts: Callable[[], Facts] = field(default=dict)

@@ -88,6 +88,8 @@ class ActionState:
     does: tuple[str, ...] = ()
     undoes: str = ""
     status: ActionStatus = ActionStatus.TODO
+    intended: bool = False
+    """Whether an intent was written, and no undo since."""
     before: Mapping[str, Json] = field(default_factory=dict)
     proof: Mapping[str, Json] = field(default_factory=dict)
     result: Mapping[str, Json] = field(default_factory=dict)
@@ -393,9 +395,10 @@ def _advance(action: ActionState, entry: Entry) -> ActionState:
     reason = str(data.get("reason", ""))
     match entry.what:
         case What.INTENT:
-            touched = action.status not in (ActionStatus.TODO, ActionStatus.ALREADY, ActionStatus.UNDONE)
-            before = action.before if touched else _dict(data.get("before"))
-            return replace(action, status=ActionStatus.RUNNING, before=before, started=entry.at, reason="")
+            before = action.before if action.intended else _dict(data.get("before"))
+            return replace(
+                action, status=ActionStatus.RUNNING, intended=True, before=before, started=entry.at, reason=""
+            )
         case What.DONE | What.ALREADY:
             status = ActionStatus.DONE if entry.what is What.DONE else ActionStatus.ALREADY
             return replace(
@@ -414,14 +417,15 @@ def _advance(action: ActionState, entry: Entry) -> ActionState:
         case What.UNDO:
             return replace(action, status=ActionStatus.UNDOING)
         case What.UNDONE:
-            return replace(action, status=ActionStatus.UNDONE, proof=_dict(data.get("proof")), ended=entry.at)
+            proof = _dict(data.get("proof"))
+            return replace(action, status=ActionStatus.UNDONE, intended=False, proof=proof, ended=entry.at)
         case _:
             return action
 
 
 def touched(action: ActionState) -> bool:
-    """Whether the action may have changed the world and has not been undone."""
-    return action.status not in (ActionStatus.TODO, ActionStatus.ALREADY, ActionStatus.UNDONE)
+    """Whether the action may have changed the world and has not been undone; one only looked at has not."""
+    return action.intended
 
 
 def _listed(raw: Json) -> ActionState:

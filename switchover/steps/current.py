@@ -48,8 +48,9 @@ def current_gate(context: Context) -> Gate:
         if link is None:
             return Verdict(False, "there is no live copy", "run the step replicate")
         now = await followed(context, link)
-        behind = now.lag.bytes
-        if not now.blocks and (behind is None or behind > 16 * LITTLE):
+        behind, subscription = now.lag.bytes, now.lag.subscriber.subscription
+        follows = subscription is not None and subscription.enabled  # else the cutover lets it catch up first
+        if follows and not now.blocks and (behind is None or behind > 16 * LITTLE):
             says = "nobody knows how far" if behind is None else size(behind)
             return Verdict(False, f"it is behind: {says}", "wait until it has caught up: `switchover lag` shows it")
         return _verdict(now)

@@ -6,10 +6,10 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from switchover.engine.action import Action, ActionFailed, Waiting
+from switchover.engine.action import Action, Waiting
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import low_ttl_fact, replicates, window_clock
-from switchover.plan.outline import StepName
+from switchover.plan.outline import OPEN_TARGET, StepName
 from switchover.steps import turning
 from switchover.steps.caches import caches_action
 from switchover.steps.checklist import checklist_gates
@@ -26,7 +26,8 @@ from switchover.steps.opening import may_undo, open_action, sequences_action
 from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
 from switchover.steps.rehearsal import chosen_way
-from switchover.steps.turning import Turn, paused_actions, ready_action
+from switchover.steps.turn import Turn
+from switchover.steps.turning import paused_actions, ready_action, within_budget
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def build(context: Context, runner: Runner) -> Step:
         actions=_to_live_copy(context, copying) if live else _with_copy(context, copying),
         go="everything is ready; a person says go",
         undo_on_failure=True,
+        no_return=OPEN_TARGET,
         may_undo=turning.may_undo(Turn(context)) if live else lambda: may_undo(context, copying),
         facts=lambda: {"preflight": journaled(context.findings)},
         around=lambda: metered(context, runner, StepName.CUTOVER),
@@ -78,27 +80,22 @@ def _with_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
 def _to_live_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
     """All but the last moments are there already; the fence's locks stand until the writers have moved."""
     turn = Turn(context)
+
+    async def last_look(context: Context, copying: Copying, live: Live) -> None:
+        await turn.still_fenced()
+
     return (
         globals_action(context),
         views_action(turn),
         ready_action(turn),
         *maintenance_action(context, on=True),
         *paused_actions(turn),
-        open_action(context, copying, _still_fenced),
+        within_budget(turn, open_action(context, copying, last_look)),
         *(switch_dns(context, name) for name in context.spec.dns.names),
         caches_action(context),
         follow_action(turn),
         *maintenance_action(context, on=False),
     )
-
-
-async def _still_fenced(context: Context, copying: Copying, live: Live) -> None:
-    """Without its locks a fence does not vouch for the drain any more."""
-    if not (await context.fence.observe(context.source, context.app)).held:
-        raise ActionFailed("the fence's locks are gone; somebody may have written since")
-    if context.pause.left_s(context.spec.replicate.budget.total_seconds()) < 1:
-        raise ActionFailed("the time that writes may be paused is used up")
-    context.place = None
 
 
 def final_copy(context: Context) -> Copying:

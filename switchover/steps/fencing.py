@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from switchover.engine.action import Action, ActionFailed, Seen
@@ -9,6 +11,7 @@ from switchover.plan.decide import step_of
 from switchover.plan.outline import StepName
 from switchover.plan.progress import touched
 from switchover.postgres.connect import connect
+from switchover.postgres.errors import Unreachable
 from switchover.postgres.facts import server_facts, write_mark
 from switchover.postgres.fence_before import FenceBefore
 from switchover.postgres.fence_proof import prove
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from switchover.steps.context import Context
 
 FENCE_DEADLINE_S = 120.0
+COMES_BACK_S = 45.0
+"""How long a server that was lost may take to come back, for its settings to be put back at once."""
+LOOK_EVERY_S = 0.5
 
 Side: TypeAlias = Literal["source", "target"]
 
@@ -35,11 +41,9 @@ def fence_action(context: Context, side: Side = "source", *, deadline_s: float =
     async def observe() -> Seen:
         seen = await fence.observe(db, context.app)
         before = await fence.read_before(db, context.app)
-        size = (await server_facts(db, context.app)).size_bytes
-        facts: Facts = {"fence": before.to_json(), "size": size}
         if seen.read_only and fence.held:
-            return Seen.done(**facts, mark=fence.mark)
-        return Seen.todo(**facts)
+            return Seen.done(fence=before.to_json(), mark=fence.mark)
+        return Seen.todo(fence=before.to_json(), size=(await server_facts(db, context.app)).size_bytes)
 
     async def apply(live: Live) -> Facts:
         app = context.app
@@ -86,9 +90,17 @@ async def lower(context: Context, before: Mapping[str, Json], side: Side = "sour
     if not isinstance(saved, dict):
         raise ActionFailed("the journal holds no settings from before the fence; put them back by hand")
     db, fence = (context.source, context.fence) if side == "source" else (context.target, context.far_fence)
-    await fence.release()
-    await fence.lower(db, context.app, FenceBefore.from_json(saved))
-    return {"fence": saved}
+    deadline = time.monotonic() + COMES_BACK_S
+    while True:
+        try:
+            await fence.release()
+            await fence.lower(db, context.app, FenceBefore.from_json(saved))
+        except Unreachable:  # a server that is starting again: nobody can write there until we are through
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(LOOK_EVERY_S)
+        else:
+            return {"fence": saved}
 
 
 def fenced_before(progress: Progress) -> Mapping[str, Json]:

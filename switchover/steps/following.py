@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.postgres.fence import Fence
 from switchover.postgres.fence_before import FenceBefore
 from switchover.postgres.replication.dismantle import dismantle, remains
+from switchover.postgres.replication.marker import send_marker
 from switchover.postgres.replication.subscription import enable, find_subscription, redirect
 from switchover.postgres.replication.views import populated_views, refresh_views
 from switchover.postgres.scratch import swap_back
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
-    from switchover.steps.turning import Turn
+    from switchover.steps.turn import Turn
 
 CONNECTED_S = 120.0
 LOOK_EVERY_S = 0.2
@@ -36,8 +35,8 @@ def views_action(turn: Turn) -> Action:
     refreshed: Facts = {}
 
     async def observe() -> Seen:
-        if await turn.over():
-            return Seen.done(over=True)
+        if turn.paused or await turn.over():
+            return Seen.done(paused=turn.paused)
         if refreshed:
             return Seen.done(**refreshed)
         now, _ = await turn.pair()
@@ -75,6 +74,8 @@ def names_back_action(turn: Turn, before: Callable[[], Mapping[str, Json]]) -> A
         saved = before().get("fence")
         if not isinstance(saved, dict):
             raise ActionFailed("the journal holds no settings from before the fence; put them back by hand")
+        if not await turn.over():
+            await turn.still_fenced()
         context.place = None
         await swap_back(context.target, context.copy_name, context.aside_name, context.app)
         await context.far_fence.release()
@@ -95,6 +96,7 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
     """The first side follows: locks go, its settings stay; ``gone_on`` says that this is history already."""
     context = turn.context
     name = "ahead" if turn.home else "back"
+    arrived = gone_on is not None  # what comes next drains, and has a marker of its own
 
     async def observe() -> Seen:
         context.place = None
@@ -103,11 +105,12 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
         now, then = await turn.pair()
         left = await remains(now, context.app)
         there = await find_subscription(then, context.app)
-        if left or turn.fence.held or there is None or not there.enabled or there.worker is None:
+        if left or turn.fence.held or there is None or not there.enabled or there.worker is None or not arrived:
             return Seen.todo(left=list(left))
         return Seen.done(lag=lag_facts(await followed(context, then)))
 
     async def apply(live: Live) -> Facts:
+        nonlocal arrived
         now, then = await turn.pair()
         await turn.fence.release()
         done = await dismantle(now, context.app)
@@ -115,11 +118,8 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
             raise ActionFailed(f"still there: {'; '.join(done.left)}")
         await redirect(then, context.app)
         await enable(then, context.app)
-        deadline = time.monotonic() + CONNECTED_S
-        while (await observe()).facts.get("lag") is None:
-            if time.monotonic() > deadline:
-                raise ActionFailed(f"{then.subscriber.where} does not connect; the log of its server says why")
-            await asyncio.sleep(LOOK_EVERY_S)
+        await send_marker(then, context.app, deadline_s=CONNECTED_S)
+        arrived = True
         return {"removed": [plain(each, 200) for each in done.removed]}
 
     return Action(
@@ -130,6 +130,7 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
         does=(
             "let the locks go; the read-only setting and the connection limit stay",
             "remove the former link, then ALTER SUBSCRIPTION … CONNECTION, ENABLE",
+            "INSERT a marker row and see it arrive",
         ),
         deadline_s=CONNECTED_S + 60,
     )

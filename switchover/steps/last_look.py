@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from switchover.engine.live import Live
     from switchover.postgres.table import Table
     from switchover.steps.context import Context
-    from switchover.steps.turning import Turn
+    from switchover.steps.turn import Turn
 
 
 def last_look_action(turn: Turn) -> Action:

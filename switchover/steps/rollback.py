@@ -16,7 +16,8 @@ from switchover.steps.fencing import fenced_before, lower
 from switchover.steps.following import follow_action, names_back_action, views_action
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import change_facts, written_since
-from switchover.steps.turning import Turn, may_undo, paused_actions, ready_action
+from switchover.steps.turn import Turn
+from switchover.steps.turning import may_undo, paused_actions, ready_action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,7 @@ def _with_data(context: Context) -> Step:
             *maintenance_action(context, on=False, step=StepName.ROLLBACK),
         ),
         undo_on_failure=True,
+        no_return=turn.exchange,
         may_undo=may_undo(turn),
     )
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 EXPECTED: tuple[type[Exception], ...] = (PostgresError, ProviderError, NoAuthority, ChildFailed, OSError)
 """What the world may do to us; worded by the adapters."""
 
+SETTLED_S = 10.0
+"""How long what an earlier run left working may take to end."""
+
 
 class Refused(Exception):
     """The run may not start; the message says why and what to do."""
@@ -188,10 +191,9 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
     try:
         await _settle(context)
     except Unreachable:
-        # What the other server has must go all the same: a slot that nobody reads fills its disk.
-        if not _only_live_copy(runner.progress()):
+        if runner.progress().passed is not Passed.NOT:
             raise
-        return await _give_up(context, runner)
+        return await _back_alone(context, runner)
     async with _guard(context, runner, epoch):
         progress = runner.progress()
         begun = progress.rollback is not None and progress.rollback.status not in (
@@ -217,16 +219,25 @@ async def _back(context: Context, runner: Runner) -> tuple[Outcome, str]:
         return outcome, rollback.why if rollback else ""
 
 
+async def _back_alone(context: Context, runner: Runner) -> tuple[Outcome, str]:
+    """Go back while a server is away, before anybody wrote on the target: users are let in, the rest is named.
+
+    What the other server has must go all the same: a slot that nobody reads fills its disk.
+    """
+    for name in _undoable(runner.progress()):
+        await end_sessions(context.source, context.app_prefix, context.app, SETTLED_S)
+        outcome = await runner.undo(build(name, context, runner), f"{who_am_i()} asked to go back", asked=True)
+        return outcome, step_of(runner.progress(), name).why
+    if not has_live_copy(runner.progress()):
+        raise Refused("a server is away, and there is nothing to go back from: users are on the old host")
+    return await _give_up(context, runner)
+
+
 async def _give_up(context: Context, runner: Runner) -> tuple[Outcome, str]:
     """Remove the live copy and all that belongs to it."""
     step = replicate.build(context, give_up=True)
     outcome = await runner.undo(step, f"{who_am_i()} gave the live copy up", asked=True)
     return outcome, step_of(runner.progress(), StepName.REPLICATE).why
-
-
-def _only_live_copy(progress: Progress) -> bool:
-    """Whether a live copy is all that going back would take away: users are on the old host."""
-    return progress.passed is Passed.NOT and not _undoable(progress) and has_live_copy(progress)
 
 
 def _undoable(progress: Progress) -> list[StepName]:
@@ -293,7 +304,7 @@ def _take_over(context: Context, runner: Runner, through: StepName | None) -> in
 async def _settle(context: Context) -> None:
     """End what an earlier run left working on either server, and wait until it is gone."""
     await asyncio.gather(
-        *(end_sessions(db, context.app_prefix, context.app, 10.0) for db in (context.source, context.target))
+        *(end_sessions(db, context.app_prefix, context.app, SETTLED_S) for db in (context.source, context.target))
     )
 
 

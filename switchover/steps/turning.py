@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, ActionFailed, Seen
@@ -27,7 +27,7 @@ from switchover.postgres.sequences import set_sequences
 from switchover.postgres.together import both
 from switchover.steps.fencing import fence_action
 from switchover.steps.last_look import last_look_action
-from switchover.steps.links import LITTLE, links, place_of
+from switchover.steps.links import LITTLE, place_of
 from switchover.words import duration, size
 
 if TYPE_CHECKING:
@@ -37,11 +37,8 @@ if TYPE_CHECKING:
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
     from switchover.postgres.connect import Database
-    from switchover.postgres.fence import Fence
     from switchover.postgres.replication.link import Link
-    from switchover.postgres.scratch import Place
-    from switchover.steps.context import Context
-    from switchover.steps.fencing import Side
+    from switchover.steps.turn import Turn
 
 READY_S = 120.0
 LOOK_EVERY_S = 0.2
@@ -49,51 +46,30 @@ SHARE = 0.8
 """The part of the budget's rest that a drain may take: what is left tells why it did not end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One change of the writing side: ``home`` is back to the old host."""
-
-    context: Context
-    home: bool = False
-
-    @property
-    def leaving(self) -> Side:
-        """The side that is written until now."""
-        return "target" if self.home else "source"
-
-    @property
-    def fence(self) -> Fence:
-        return self.context.far_fence if self.home else self.context.fence
-
-    @property
-    def budget_s(self) -> float:
-        return self.context.spec.replicate.budget.total_seconds()
-
-    def left_s(self) -> float:
-        return self.context.pause.left_s(self.budget_s)
-
-    async def pair(self) -> tuple[Link, Link]:
-        """The link that is followed until the turn, and the one from then on."""
-        found = await links(self.context)
-        return (found.back, found.ahead) if self.home else (found.ahead, found.back)
-
-    async def over(self) -> bool:
-        """Whether the names were exchanged: from then on it is only gone on with."""
-        done: Place = "copy" if self.home else "swapped"
-        return await place_of(self.context) == done
-
-
 def paused_actions(turn: Turn) -> tuple[Action, ...]:
     """From the fence to the moment before the names are exchanged."""
     paused = (_fence(turn), _drain(turn), _sequences(turn), last_look_action(turn), _prepare(turn))
-    return tuple(_within_budget(turn, each) for each in paused)
+    return tuple(within_budget(turn, _unless_over(turn, each)) for each in paused)
 
 
-def _within_budget(turn: Turn, action: Action) -> Action:
-    """The same action, ended when the budget is used up; what is over already is not done again."""
+def _unless_over(turn: Turn, action: Action) -> Action:
+    """The same action; what is over already is not done again."""
 
     async def observe() -> Seen:
         return Seen.done(over=True) if await turn.over() else await action.observe()
+
+    return replace(action, observe=observe)
+
+
+def within_budget(turn: Turn, action: Action) -> Action:
+    """The same action, ended when the budget is used up."""
+
+    async def observe() -> Seen:
+        try:
+            async with asyncio.timeout(turn.left_s()):
+                return await action.observe()
+        except TimeoutError:
+            return Seen.unknown(f"no answer as long as the plan lets writes be paused: {duration(turn.budget_s)}")
 
     async def apply(live: Live) -> Facts:
         try:
@@ -112,16 +88,15 @@ def ready_action(turn: Turn) -> Action:
     caught_up: Facts = {}
 
     async def observe() -> Seen:
-        if await turn.over():
-            return Seen.done(over=True)
+        if turn.paused or await turn.over():
+            return Seen.done(paused=turn.paused)
         return Seen.done(**caught_up) if caught_up else Seen.todo()
 
     async def apply(live: Live) -> Facts:
-        now, _ = await turn.pair()
+        now, then = await turn.pair()
         there = await find_subscription(now, context.app)
-        if there is not None and not there.enabled:  # an earlier run has come further: the drain goes on from there
-            caught_up.update(stopped=True)
-            return {}
+        if there is not None and not there.enabled:  # an undo was cut short
+            await _step_back(now, then, context.app)
         await both(_checkpoint(now.publisher, context.app), _checkpoint(now.subscriber, context.app))
         deadline = time.monotonic() + READY_S
         while (behind := (await look(now, context.app)).bytes) is None or behind > LITTLE:
@@ -136,10 +111,10 @@ def ready_action(turn: Turn) -> Action:
     async def undo(before: Mapping[str, Json], live: Live) -> Facts:
         context.place = None
         now, then = await turn.pair()
+        await enable(now, context.app)
         done = await dismantle(then, context.app)
         if done.left:
             raise ActionFailed(f"still there: {'; '.join(done.left)}")
-        await enable(now, context.app)
         return {"removed": list(done.removed)}
 
     return Action(
@@ -271,7 +246,7 @@ def may_undo(turn: Turn) -> Callable[[], Awaitable[Verdict]]:
 
     async def look_at_names() -> Verdict:
         turn.context.place = None
-        if not await turn.over():
+        if not turn.exchanging or not await turn.over():
             return Verdict(True, "the names are as they were: nobody has written on the other side")
         if turn.home:
             return Verdict(False, "the old host takes writes again", "run `switchover rollback` again to go on")

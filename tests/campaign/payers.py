@@ -17,10 +17,22 @@ from switchover.demo.lab import Lab
 
 SIDES = ("old", "new")
 SCHEMA = (
-    "SET ROLE shop; CREATE TABLE paid (id bigserial PRIMARY KEY, token text NOT NULL); CREATE TABLE told (token text)"
+    "SET ROLE shop; CREATE TABLE paid (id bigserial PRIMARY KEY, token text NOT NULL); CREATE TABLE told (token text); "
+    "CREATE TABLE tally (way text PRIMARY KEY, rows int); CREATE TABLE lately (way text, n int)"
 )
-PAY = "WITH p AS (INSERT INTO paid (token) {tokens} RETURNING token) INSERT INTO told SELECT token FROM p"
-"""One row with a key, of a sequence, and one without: both or neither."""
+PAY = (
+    "WITH p AS (INSERT INTO paid (token) {tokens} RETURNING token), t AS (INSERT INTO told SELECT token FROM p), "
+    "l AS (DELETE FROM lately WHERE way = '{way}' RETURNING n), "
+    "m AS (INSERT INTO lately SELECT '{way}', coalesce(max(n), 0) + 1 FROM l) "
+    "INSERT INTO tally SELECT '{way}', count(*) FROM p "
+    "ON CONFLICT (way) DO UPDATE SET rows = tally.rows + excluded.rows"
+)
+"""Rows with a key, of a sequence, and without; how many there are; and one row without a key that comes and goes."""
+ODD = (
+    "SELECT way FROM tally WHERE rows <> (SELECT count(*) FROM paid WHERE starts_with(token, way || ' ')) "
+    "UNION ALL SELECT way FROM lately GROUP BY way HAVING count(*) <> 1"
+)
+"""What is not as every write leaves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +52,13 @@ WAYS = (
     Way("pool", pooled=True),
     Way("override", prelude="SET default_transaction_read_only = off"),
     Way("read write", around=("BEGIN READ WRITE", "COMMIT")),
-    Way("bulk", rows=300),
+    Way("bulk", rows=40),
     Way("superuser", user="admin"),
 )
+
+
+REFUSALS = ("too many connections for database", "read-only transaction", 'relation "paid" does not exist')
+"""The limit, the setting, or a database that is not the one of before: the target's own, before a copy has its name."""
 
 
 class Payer(threading.Thread):
@@ -78,7 +94,7 @@ class Payer(threading.Thread):
         self.number += 1
         tokens = [f"{self.way.name} {self.number}.{row}" for row in range(self.way.rows)]
         begin, commit = self.way.around
-        pay = PAY.format(tokens="SELECT unnest(%s::text[])")
+        pay = PAY.format(tokens="SELECT unnest(%s::text[])", way=self.way.name)
         if begin:
             session.execute(begin.encode())
         session.execute(pay.encode(), [tokens])
@@ -147,6 +163,10 @@ class Payers:
         """Each line is one write, made once the server has said that it is committed."""
         os.write(self._log, "".join(f"{token}\t{side}\n" for token in tokens).encode())
 
+    def taken(self, side: str) -> int:
+        """How many lines of the log are of this side."""
+        return self.path.read_text().count(f"\t{side}\n")
+
     def acknowledged(self) -> dict[str, str]:
         """The side that acknowledged it, by token."""
         return dict(line.split("\t") for line in self.path.read_text().splitlines())
@@ -161,18 +181,24 @@ class Payers:
                 lost = [(token, by) for token, by in acknowledged.items() if not found[token]]
                 assert lost == [], f"{len(lost)} lost from {side}'s {table}"
                 assert [token for token, times in found.items() if times > 1] == []
+            assert session.execute(ODD.encode()).fetchall() == []
         conflicts = [each for thread in self._threads for each in thread.conflicts]
         assert conflicts == []
         return dict(Counter(acknowledged.values()))
 
     def refused(self, side: str) -> None:
-        """Nobody of the fleet can write on this side, by any of its ways."""
+        """Nobody of the fleet can write on this side, by any of its ways, though its server answers."""
         for way in WAYS:
-            try:
-                with psycopg.connect(self.conninfo(side, way.user), autocommit=True) as session:
-                    for statement in (way.prelude, way.around[0], PAY.format(tokens="VALUES ('refused')")):
-                        if statement:
-                            session.execute(statement.encode())
-            except psycopg.Error:
-                continue
-            raise AssertionError(f"{side} has taken a write of {way.name}")
+            said = self._attempt(side, way)
+            assert any(each in said for each in REFUSALS), f"{way.name} on {side}: {said or 'was taken'}"
+
+    def _attempt(self, side: str, way: Way) -> str:
+        """Why a write is not taken; empty when it is."""
+        try:
+            with psycopg.connect(self.conninfo(side, way.user), autocommit=True) as session:
+                for statement in (way.prelude, way.around[0], PAY.format(tokens="VALUES ('no')", way="no")):
+                    if statement:
+                        session.execute(statement.encode())
+        except psycopg.Error as error:
+            return str(error)
+        return ""

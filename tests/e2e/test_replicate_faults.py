@@ -43,6 +43,69 @@ def test_when_the_budget_is_used_up_it_undoes_itself_and_is_tried_again(live: Wo
     assert left(live, "old") == left(live, "new") == []
 
 
+def struck(live: World, which: str, name: str, statements: str) -> str:
+    """A fault's script that loses a server, or ends some of its sessions."""
+    script = live.lab.folder / f"{name}.py"
+    cluster = live.lab.old if which == "old" else live.lab.new
+    if statements:
+        service = f"service=shop_{which} dbname=postgres"
+        text = f'import psycopg\nwith psycopg.connect("{service}") as session: session.execute("{statements}")'
+    else:
+        postmaster = (cluster.data / "postmaster.pid").read_text().split()[0]
+        text = f"import os, signal; os.kill({postmaster}, signal.SIGQUIT)"
+    script.write_text(text + "\n")
+    return str(script)
+
+
+@pytest.mark.parametrize("where", ["after:{}:cutover/fence-source/done", "before:{}:cutover/prepare-back/intent"])
+def test_the_new_server_lost_while_writes_are_paused_lets_users_in_again_at_once(live: World, where: str) -> None:
+    live.prepare(old_settings=NON_DEFAULT)
+    before = live.state()
+    ended = live.through("cutover", fault=where.format(struck(live, "new", "lost", "")))
+    try:
+        assert ended.code == 1, ended.err
+        assert live.settings("old") == before.settings["old"]
+        write(live, "old", 1)
+    finally:
+        with live.away("new"):
+            pass
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_killed_with_the_new_server_away_users_are_let_in_without_it(live: World) -> None:
+    live.prepare(old_settings=NON_DEFAULT)
+    before = live.state()
+    assert live.killed("cutover", "before:kill:cutover/prepare-back/done")
+    with live.away("new"):
+        ended = live.command("rollback", "--yes")
+        assert ended.code == 0, ended.err
+        assert live.settings("old") == before.settings["old"]
+    write(live, "old", 1)
+    ended = live.through()
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == live.rows("new")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_way_back_whose_fence_has_fallen_is_not_taken(live: World) -> None:
+    live.prepare()
+    assert live.through("cutover").code == 0
+    write(live, "new", 500)
+    ends = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock' AND locktype = 'relation'"
+    fault = struck(live, "new", "fallen", ends)
+    ended = live.command("rollback", "--yes", fault=f"after:{fault}:rollback/prepare-ahead/done")
+    assert ended.code == 1, ended.err
+    assert "the fence's locks are gone" in ended.err
+    write(live, "new", 700)
+    written = live.rows("new")
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == written
+
+
 def test_a_change_of_the_schema_after_the_copy_is_refused_by_name(live: World) -> None:
     live.prepare()
     before = live.state()

@@ -104,8 +104,7 @@ class World:
         self._maintain("new", "ALTER DATABASE shop CONNECTION LIMIT 42")
         self.lab.maintenance.unlink(missing_ok=True)
         self.point(texts.OLD, TTL)
-        shutil.rmtree(self._folder(), ignore_errors=True)
-        self._write_plan()
+        self.write_plan()
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
         """As ``reset``, with every step before the cutover done and the window open."""
@@ -269,7 +268,15 @@ class World:
             time.sleep(0.05)
         self.sql(which, f"SELECT pg_drop_replication_slot(slot_name) {slots}", "postgres")
 
-    def _write_plan(self) -> None:
+    def in_time(self) -> None:
+        """Let the window open now: one is entered late for a quarter of an hour at most."""
+        text = self.plan.read_text()
+        opens = f"start        = {datetime.now(UTC) + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}"
+        self.plan.write_text(re.sub(r"start        = \S+", opens, text, count=1))
+
+    def write_plan(self) -> None:
+        """A plan of which nothing has been run."""
+        shutil.rmtree(self._folder(), ignore_errors=True)
         text = texts.plan(self.lab.ports, self.lab.folder, self.lab.new.bin, datetime.now(UTC), self.window)
         if self.copy is not None:
             text = text.replace('method = "dump"', f'method = "dump"\ncopy = "{self.copy}"')

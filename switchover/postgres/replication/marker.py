@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import TYPE_CHECKING
 
+from switchover.postgres.connect import connect, told
+from switchover.postgres.errors import ReplicationFailed
 from switchover.postgres.guard import LOCK_CLASS
+from switchover.words import duration
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
@@ -13,6 +17,7 @@ if TYPE_CHECKING:
     from switchover.postgres.replication.link import Link
 
 SCHEMA, TABLE = "switchover", "marker"
+LOOK_EVERY_S = 0.05
 
 _IS_THERE = "SELECT to_regclass('switchover.marker') IS NOT NULL"
 _MAKE = (
@@ -49,6 +54,26 @@ async def has_marker(session: AsyncConnection, marker: uuid.UUID) -> bool:
     """Whether the row has arrived."""
     found = await session.execute("SELECT 1 FROM switchover.marker WHERE id = %s", (marker,))
     return await found.fetchone() is not None
+
+
+async def send_marker(link: Link, app: str, *, deadline_s: float) -> None:
+    """Write a row and wait until it is seen on the other side, which proves that the link carries rows.
+
+    Raises ReplicationFailed when it has not arrived within ``deadline_s`` seconds.
+    """
+    with told(link.publisher):
+        async with await connect(link.publisher, app) as there:
+            marker = await write_marker(there, link)
+    deadline = asyncio.get_running_loop().time() + deadline_s
+    with told(link.subscriber):
+        async with await connect(link.subscriber, app) as here:
+            while not await has_marker(here, marker):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise ReplicationFailed(
+                        f"a row written on {link.publisher.where} has not come to {link.subscriber.where} within "
+                        f"{duration(deadline_s)}; `switchover lag` and the log of its server say why"
+                    )
+                await asyncio.sleep(LOOK_EVERY_S)
 
 
 async def drop_marker_table(session: AsyncConnection) -> bool:
