@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import dns.message
+import dns.query
+
 from switchover.dns.authority import find_authority
 from switchover.dns.keys import read_key
 from switchover.dns.message import Rrset, State
@@ -12,6 +15,7 @@ from switchover.dns.providers.rfc2136 import Rfc2136
 from switchover.dns.watch import Round, watch
 from tests.dns.conftest import NEW, OLD, ZONE
 from tests.servers.dns import NsdStatic
+from tests.servers.wait import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,10 +31,16 @@ def provider(net: Net, folder: Path) -> Rfc2136:
     return Rfc2136(server=str(net.primary.endpoint), zone="example.test", key=key, port=net.port)
 
 
+def ttl_at(ip: str, port: int) -> int:
+    query = dns.message.make_query("www.example.test.", "A", flags=0)
+    return dns.query.udp(query, ip, timeout=5, port=port).answer[0].ttl
+
+
 async def test_t0_is_the_moment_at_which_the_last_address_was_seen_with_the_new_ttl(net: Net, tmp_path: Path) -> None:
     authority = await find_authority("www.example.test", resolver=net.resolver.endpoint, port=net.port)
     net.nsd.freeze()  # the primary's notify waits in its socket until it thaws
     await provider(net, tmp_path).apply(LOWER)
+    until(lambda: ttl_at("127.0.0.12", net.port) == 2, "the secondary that is awake has the new TTL")
     rounds: list[Round] = []
 
     def thaw_later(now: Round) -> None:

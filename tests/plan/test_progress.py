@@ -1,0 +1,39 @@
+"""What the journal says of an action when a run was cut off, or could not look."""
+
+from __future__ import annotations
+
+from switchover.plan.decide import step_of
+from switchover.plan.journal import What
+from switchover.plan.outline import StepName
+from switchover.plan.progress import ActionState, fold, touched
+from tests.report.conftest import Story
+
+
+def fence(story: Story) -> ActionState:
+    state = step_of(fold(story.spec, story.entries), StepName.CUTOVER)
+    return next(each for each in state.actions if each.id == "fence-source")
+
+
+def test_what_could_only_not_be_looked_at_is_not_undone_and_keeps_the_settings_that_are_seen_later() -> None:
+    story = Story()
+    story.prepare()
+    story.begin(StepName.CUTOVER, "fence-source")
+    story.tell(StepName.CUTOVER, What.UNKNOWN, "fence-source", reason="the server does not answer", seen={})
+    assert not touched(fence(story))
+    story.tell(StepName.CUTOVER, What.INTENT, "fence-source", before={"limit": 50})
+    assert touched(fence(story))
+    assert fence(story).before == {"limit": 50}
+
+
+def test_a_second_intent_does_not_hide_the_settings_of_before_the_first() -> None:
+    story = Story()
+    story.prepare()
+    story.begin(StepName.CUTOVER, "fence-source")
+    story.tell(StepName.CUTOVER, What.INTENT, "fence-source", before={"limit": 50})
+    story.tell(StepName.CUTOVER, What.UNKNOWN, "fence-source", reason="the server does not answer", seen={})
+    story.begin(StepName.CUTOVER, "fence-source")
+    story.tell(StepName.CUTOVER, What.INTENT, "fence-source", before={"limit": 0})
+    assert touched(fence(story))
+    assert fence(story).before == {"limit": 50}
+    story.tell(StepName.CUTOVER, What.UNDONE, "fence-source", proof={})
+    assert not touched(fence(story))
