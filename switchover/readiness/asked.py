@@ -28,6 +28,7 @@ class Asked:
 
     service: str
     path: str
+    """Without its query, which may hold a secret; the URL has it all."""
     url: str
     """Empty where no request from outside gets there."""
     why_not: str
@@ -54,7 +55,7 @@ def _asked(service: Service, path: str, spec: Spec) -> Asked:
     status = number(service.text(*expected)) if expected else None
     return Asked(
         plain(service.name, 80),
-        plain(path, 200),
+        plain(path.partition("?")[0], 200),
         f"{_front(spec, name)}{path}" if name else "",
         way,
         timeout_of(service),
@@ -66,7 +67,7 @@ def _asked(service: Service, path: str, spec: Spec) -> Asked:
 def _way(service: Service, path: str, spec: Spec) -> tuple[str, str, bool]:
     """The name under which the path is reached, or why it is not, and whether a router has a name of the plan."""
     if not path.startswith("/"):
-        return "", f"{plain(path, 80)!r} does not begin with /", True
+        return "", "it does not begin with /", True
     closed = []
     for rule in _rules(service):
         hosts, paths = _words(rule, "host"), (*_words(rule, "path"), *_words(rule, "pathprefix"))

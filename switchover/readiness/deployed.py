@@ -44,7 +44,7 @@ def look_at(compose: ComposeSpec, folder: Path, today: date) -> Deployed:
     """
     wanted = _wanted(compose, folder, today)
     project = _project(wanted)
-    problems = [*_misnamed(compose, _names(wanted))]
+    problems = [*_misnamed(compose, [*project.tree.table("services")])]
     if problems:
         raise ComposeUnreadable(*problems)
     verdict = _with_facts(lint(wanted), project, compose, wanted.suppressions)
@@ -74,9 +74,16 @@ def ended(compose: ComposeSpec, today: date) -> Iterator[SuppressSpec]:
 
 
 def unknown_services(wanted: Wanted) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Services whose start-up time is given and that are in no file, and those that are; raises ComposeUnreadable."""
-    there = _names(wanted)
-    return tuple(name for name in wanted.startup if name and name not in there), there
+    """Services whose start-up time is given though they are in no file, and all there are; raises ComposeUnreadable.
+
+    Those behind a profile count. Where no service is named nothing is read.
+    """
+    given = [name for name in wanted.startup if name]
+    if not given:
+        return (), ()
+    loaded = load(wanted.files, wanted.env, wanted.env_file, wanted.root)
+    there = tuple(loaded.tree.table("services"))
+    return tuple(name for name in given if name not in there), there
 
 
 def place(finding: Finding, folder: Path) -> str:
@@ -109,11 +116,6 @@ def _project(wanted: Wanted) -> Project:
     dotenv = dialect == "compose"  # docker stack deploy knows no .env
     loaded = load(wanted.files, wanted.env, wanted.env_file, wanted.root, dotenv=dotenv)
     return project_of(loaded.tree, loaded.variables, tuple(loaded.documents), dialect, wanted.startup)
-
-
-def _names(wanted: Wanted) -> tuple[str, ...]:
-    """Every service of the files, those behind a profile too."""
-    return tuple(load(wanted.files, wanted.env, wanted.env_file, wanted.root).tree.table("services"))
 
 
 def _misnamed(compose: ComposeSpec, there: Sequence[str]) -> Iterator[str]:

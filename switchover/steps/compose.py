@@ -146,20 +146,22 @@ def _rollout(found: Study) -> dict[str, Json]:
         "lossless": found.now.lossless,
         "fewest_serving": timeline.fewest,
         "replicas": timeline.replicas,
+        "worse_than_defaults": found.worse_than_defaults,
     }
 
 
 def _losses(rollouts: Mapping[str, Study | ComposeUnreadable]) -> Iterator[str]:
-    """Updates that take capacity away, or whose settings are no value."""
+    """Updates that take capacity away, that are worse than with Docker's own settings, or that cannot be tried."""
     for name, found in rollouts.items():
         if isinstance(found, ComposeUnreadable):
             yield f"{plain(name, 80)}: its update cannot be simulated: {plain(found.problems[0], 300)}"
-        elif not found.now.lossless:
+        else:
+            shown = "the wizard's checklist, key c, shows what to change"
             timeline = found.now.timeline
-            yield (
-                f"{plain(name, 80)}: an update takes it down to {timeline.fewest} of {timeline.replicas}: "
-                "the wizard's checklist, key c, shows what to change"
-            )
+            if not found.now.lossless:
+                yield f"{plain(name, 80)}: an update takes it down to {timeline.fewest} of {timeline.replicas}: {shown}"
+            if found.worse_than_defaults:
+                yield f"{plain(name, 80)}: an update fails more requests than with Docker's defaults: {shown}"
 
 
 async def _ask(context: Context, compose: ComposeSpec, asked: Asked) -> tuple[dict[str, Json], Verdict]:
@@ -173,11 +175,12 @@ async def _ask(context: Context, compose: ComposeSpec, asked: Asked) -> tuple[di
         )
         ok, status = answer.ok, answer.status
         how = f"{answer.status} in {answer.ms:.0f} ms" if answer.ok else answer.reason
-        says = f"{asked.service}: {plain(asked.url, 300)} at {context.spec.dns.to}: {how}"
+        says = f"{asked.service}: {plain(asked.url.partition('?')[0], 300)} at {context.spec.dns.to}: {how}"
     facts: dict[str, Json] = {"service": asked.service, "says": says, "ok": ok, "status": status}
     if ok is True or accepted is None:
         return facts, Verdict(ok, says)
-    return {**facts, "accepted": accepted.reason}, Verdict(True, f"{says} (accepted: {accepted.reason})")
+    reason = plain(accepted.reason, 200)
+    return {**facts, "accepted": reason}, Verdict(True, f"{says} (accepted: {reason})")
 
 
 def _answers(looked: list[Verdict], others: tuple[str, ...]) -> Verdict:

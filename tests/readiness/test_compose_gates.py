@@ -138,7 +138,17 @@ def test_an_update_that_takes_capacity_away_is_told(plan: Path) -> None:
         "web: an update takes it down to 2 of 4: the wizard's checklist, key c, shows what to change" in found.details
     )
     rollouts: Any = made.facts()["rollouts"]
-    assert rollouts == [{"service": "web", "lossless": False, "fewest_serving": 2, "replicas": 4}]
+    assert [(row["service"], row["lossless"], row["fewest_serving"]) for row in rollouts] == [("web", False, 2)]
+
+
+def test_settings_worse_than_dockers_own_are_told(plan: Path) -> None:
+    stack = plan.with_name("stack.yaml")
+    stack.write_text(CLEAN.replace('        traefik.swarm.lbswarm: "true"', "        x: y"))
+    found = files(plan, NAMED + 'services = { web = { startup = "20s" } }\n' + ONE)
+    assert found.ok is True
+    assert any(
+        line.startswith("web: an update fails more requests than with Docker's defaults") for line in found.details
+    )
 
 
 @pytest.mark.parametrize("status", [200, 204, 302])
@@ -150,6 +160,14 @@ def test_the_balancers_path_is_asked_at_the_target_under_the_production_name(
     assert found.ok is True, found.evidence
     assert f"web: {target.url('/health', 'shop.example.com')} at 127.0.0.1: {status} in " in found.evidence
     assert target.asked == [("/health", f"shop.example.com:{target.port}")]
+
+
+def test_what_follows_the_path_is_asked_and_never_told(plan: Path, target: HttpServer) -> None:
+    stack = plan.with_name("stack.yaml")
+    stack.write_text(CLEAN.replace("healthcheck.path: /health", "healthcheck.path: /health?key=hunter2"))
+    found = answered(plan, target)
+    assert [path for path, _ in target.asked] == ["/health?key=hunter2"]
+    assert "hunter2" not in str(found)
 
 
 def test_a_path_that_is_not_answered_bars_the_way_until_it_is_accepted(plan: Path, target: HttpServer) -> None:
