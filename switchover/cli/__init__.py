@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     command("schema", "the JSON Schema of the plan file, for editors")
     lint = command("lint", "hold Compose or stack files against what production asks of them", answers)
     lint.add_argument("files", nargs="*", type=Path, metavar="FILE", help="several are merged, as Compose does it")
+    lint.add_argument("--plan", type=Path, metavar="PLAN", help="files and what is said of them: the plan's [compose]")
     lint.add_argument("--dialect", choices=("stack", "compose"), help="who deploys it (default: what the file shows)")
     lint.add_argument("--env-file", type=Path, metavar="FILE", help="variables (default: .env beside the first file)")
     lint.add_argument("--root", type=Path, metavar="FOLDER", help="where files that are named in FILE have to lie")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover import __version__
@@ -23,12 +24,41 @@ def lint(options: argparse.Namespace) -> int:
     gc.disable()
     if options.explain:
         return _explain(options)
-    from switchover.readiness.compose.lint import Wanted
-    from switchover.readiness.compose.lint import lint as held
     from switchover.readiness.compose.node import ComposeUnreadable
 
+    try:
+        verdict = _of_plan(options) if options.plan else _of_files(options)
+    except ComposeUnreadable as error:
+        for problem in error.problems:
+            tell(problem)
+        return 2
+    say(_formatted(verdict, "json" if options.json else options.format))
+    return 0 if verdict.is_clean else 1
+
+
+def _of_plan(options: argparse.Namespace) -> Verdict:
+    """What the plan's own table asks for; what is to be said of the plan goes to stderr."""
+    from switchover.plan.file import load
+    from switchover.readiness.deployed import look_at
+
+    if any((options.files, options.dialect, options.env_file, options.root, options.startup)):
+        raise WrongUse("--plan takes files, dialect, variables and start-up times from the plan; name them there")
+    loaded = load(options.plan)
+    if loaded.spec.compose is None:
+        raise WrongUse(f'{options.plan}: the plan has no [compose]; add it: files = ["stack.yaml"], dialect = "stack"')
+    deployed = look_at(loaded.spec.compose, options.plan.parent, datetime.now(UTC).date())
+    for remark in deployed.remarks:
+        tell(remark)
+    return deployed.verdict
+
+
+def _of_files(options: argparse.Namespace) -> Verdict:
+    from switchover.readiness.compose.lint import Wanted
+    from switchover.readiness.compose.lint import lint as held
+    from switchover.readiness.deployed import listed, unknown_services
+
     if not options.files:
-        raise WrongUse("name at least one Compose file")
+        raise WrongUse("name at least one Compose file, or --plan PLAN")
     wanted = Wanted(
         options.files,
         dialect=options.dialect,
@@ -36,14 +66,10 @@ def lint(options: argparse.Namespace) -> int:
         root=options.root,
         startup=_startup(options.startup),
     )
-    try:
-        verdict = held(wanted)
-    except ComposeUnreadable as error:
-        for problem in error.problems:
-            tell(problem)
-        return 2
-    say(_formatted(verdict, "json" if options.json else options.format))
-    return 0 if verdict.is_clean else 1
+    unknown, there = unknown_services(wanted)
+    if unknown:
+        raise WrongUse(f"--startup: there is no service {listed(unknown)}; there is: {listed(there)}")
+    return held(wanted)
 
 
 def _formatted(verdict: Verdict, form: str) -> str:

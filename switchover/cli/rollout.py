@@ -35,8 +35,8 @@ def rollout(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps(to_json(found), indent=2))
     else:
-        from switchover.cli.rollout_text import text
         from switchover.readiness.rollout.settings import Image
+        from switchover.readiness.rollout.text import text
 
         console = _console()
         console.print(

@@ -11,6 +11,9 @@ OPEN_TARGET = "open-target"
 FIRST_WRITE = "first-write"
 """The kind of evidence that says it is passed."""
 
+CLEAN_FILES = "the Compose files are clean"
+"""The gate whose evidence says how the plan's Compose files stand."""
+
 
 class StepName(StrEnum):
     """The name of a step, as the operator types it."""
@@ -47,7 +50,7 @@ STEPS: tuple[StepInfo, ...] = (
         StepName.READINESS,
         "Readiness",
         "The target answers as production before anyone is sent there, and the checklist is signed.",
-        ("dns.names", "dns.to", "health", "checklist", "readiness", "topology"),
+        ("dns.names", "dns.to", "health", "checklist", "readiness", "topology", "compose"),
         (),
     ),
     StepInfo(

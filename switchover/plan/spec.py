@@ -524,6 +524,52 @@ class TopologySpec(_Table):
         return self
 
 
+class ServiceSpec(_Table):
+    """What no Compose file says of a service."""
+
+    startup: Duration | None = Field(
+        None, description="from a container's start to its first answer; health checks and updates have to fit"
+    )
+    stateless: bool | None = Field(None, description="whether two versions of it may run side by side")
+
+    @model_validator(mode="after")
+    def _simulable(self) -> ServiceSpec:
+        if self.startup is not None and not timedelta(seconds=1) <= self.startup <= timedelta(days=1):
+            raise ValueError("startup must be 1s to 24h")
+        return self
+
+
+class SuppressSpec(_Table):
+    """A finding in the Compose files that is fine as it is."""
+
+    rule: ItemId = Field(description="the rule's id, as `switchover lint` says it")
+    service: Annotated[str, Field(min_length=1)] | None = Field(
+        None, description="the one service it is said of; default: every service, and the file as a whole"
+    )
+    reason: Reason
+    until: date | None = Field(None, description="the last day on which it is accepted")
+
+    @property
+    def names(self) -> str:
+        return f"{self.rule} of {self.service}" if self.service is not None else self.rule
+
+
+class ComposeSpec(_Table):
+    """The files that the new host is deployed from."""
+
+    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)] = Field(
+        description="relative to the plan; several are merged, as Compose does it"
+    )
+    dialect: Literal["stack", "compose"] = Field(description="docker stack deploy, or docker compose up")
+    env_file: str | None = Field(
+        None, description="variables, relative to the plan; default: .env beside the first file, which a stack ignores"
+    )
+    services: dict[str, ServiceSpec] = Field({}, description="what no file says, by service")
+    suppress: Annotated[tuple[SuppressSpec, ...], Field(strict=False)] = Field(
+        (), description="findings that are fine as they are; repeated in the report"
+    )
+
+
 class Spec(_Table):
     """The operator's part of the plan file."""
 
@@ -537,6 +583,7 @@ class Spec(_Table):
     health: Annotated[tuple[HealthSpec, ...], Field(min_length=1, strict=False)]
     verify: VerifySpec = VerifySpec()
     topology: TopologySpec | None = None
+    compose: ComposeSpec | None = None
     readiness: ReadinessSpec | None = None
     checklist: Annotated[tuple[ChecklistItem, ...], Field(strict=False)] = ()
 

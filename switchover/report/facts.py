@@ -10,7 +10,7 @@ from switchover.plan.decide import forecast, replicates, step_of
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
 from switchover.plan.progress import ActionStatus, StepStatus
-from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
+from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, WaiverSpec, digest
 from switchover.report import evidence
 from switchover.report.pauses import Pause, pauses
 from switchover.report.service import Service, service
@@ -23,10 +23,21 @@ if TYPE_CHECKING:
 
     from switchover.plan.journal import Entry
     from switchover.plan.progress import Progress, StepState
-    from switchover.plan.spec import Spec, WaiverSpec
+    from switchover.plan.spec import Spec, SuppressSpec
     from switchover.report.evidence import Proved
 
-WHOLE = ("database", "dns", "window", "maintenance", "health", "verify", "checklist", "readiness", "topology")
+WHOLE = (
+    "database",
+    "dns",
+    "window",
+    "maintenance",
+    "health",
+    "verify",
+    "checklist",
+    "readiness",
+    "topology",
+    "compose",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,8 @@ class Report:
     forecast_s: tuple[float, float] | None
     remarks: tuple[dict[str, Json], ...]
     """What the preflight warned of last, each with the reason for which it was accepted, if it was."""
+    files: tuple[dict[str, Json], ...]
+    """What was found in the Compose files when the target was found ready, each with the reason if it was accepted."""
     made: tuple[str, ...]
     """Roles, settings and privileges that the target lacked and was given."""
     clients: tuple[dict[str, Json], ...]
@@ -128,6 +141,7 @@ def make_report(spec: Spec, entries: Sequence[Entry], progress: Progress) -> Rep
         cutover_s=_cutover_s(step_of(progress, StepName.CUTOVER)),
         forecast_s=(round(expected.low_s, 1), round(expected.high_s, 1)) if expected else None,
         remarks=_remarks(spec, progress),
+        files=_listed(_compose(progress).get("findings")),
         made=_made(progress),
         clients=_listed(_fence(progress).get("clients") or step_of(progress, StepName.REHEARSAL).facts.get("clients")),
         came_back=_listed(_fence(progress).get("came_back")),
@@ -161,14 +175,16 @@ def _reasons(spec: Spec) -> tuple[str, ...]:
     if spec.readiness is not None:
         reasons += [f"checklist {item} waived: {_waived(waiver)}" for item, waiver in spec.readiness.waived.items()]
         reasons += [f"checklist {item} not applicable: {why}" for item, why in spec.readiness.not_applicable.items()]
+    if spec.compose is not None:
+        reasons += [f"in the Compose files {each.names} accepted: {_waived(each)}" for each in spec.compose.suppress]
     if spec.dns.accept:
         reasons.append(f"accepted as left behind in DNS: {', '.join(spec.dns.accept)}")
     return tuple(reasons)
 
 
-def _waived(waiver: WaiverSpec) -> str:
-    more = (f"until {waiver.until}" if waiver.until else "", f"by {waiver.owner}" if waiver.owner else "")
-    said = ", ".join(part for part in more if part)
+def _waived(waiver: WaiverSpec | SuppressSpec) -> str:
+    by = f"by {waiver.owner}" if isinstance(waiver, WaiverSpec) and waiver.owner else ""
+    said = ", ".join(part for part in (f"until {waiver.until}" if waiver.until else "", by) if part)
     return f"{waiver.reason} ({said})" if said else waiver.reason
 
 
@@ -181,6 +197,11 @@ def _remarks(spec: Spec, progress: Progress) -> tuple[dict[str, Json], ...]:
         for each in _listed(found)
         if each.get("severity") != "info"
     )
+
+
+def _compose(progress: Progress) -> Mapping[str, Json]:
+    found = step_of(progress, StepName.READINESS).facts.get("compose")
+    return found if isinstance(found, dict) else {}
 
 
 def _made(progress: Progress) -> tuple[str, ...]:

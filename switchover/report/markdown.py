@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from switchover.report.story import Moment
 
 
+FINDING = ("rule", "severity", "service", "place", "evidence", "accepted")
 CLIENT = ("address", "application_name", "user", "count")
 
 
@@ -38,6 +39,7 @@ def markdown(report: Report) -> str:
         _changes(report),
         _timing(report),
         _rows("What the preflight warned of", ("id", "severity", "evidence", "accepted"), report.remarks),
+        _rows("What stands in the Compose files", FINDING, report.files),
         _bullets("Made on the new server", report.made),
         _comparisons(report),
         _rows("Who was connected to the old database", CLIENT, report.clients),

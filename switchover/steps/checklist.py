@@ -108,12 +108,13 @@ def _verdict(context: Context, found: Checklist) -> Verdict:
 
 
 def _remarks(spec: Spec, progress: Progress, required: Sequence[Standing]) -> tuple[str, ...]:
-    """What holds today and will not on the night; and what the window takes of the year."""
+    """What holds today and will not on the night; what the window takes of the year; what nobody looked at."""
     window = spec.window
     ending = [
         f"{each.item.id} ends on {each.expires}, before the window closes"
         for each in required
         if each.expires is not None and window is not None and each.expires < window.closes.date()
     ]
-    said = (spent_by_window(spec), slower_than_asked(spec, progress))
+    unseen = "the plan has no [compose]: no Compose file was held against the rules" if spec.compose is None else ""
+    said = (spent_by_window(spec), slower_than_asked(spec, progress), unseen if spec.readiness is not None else "")
     return (*ending, *(each for each in said if each))

@@ -13,6 +13,7 @@ from switchover.plan.outline import OPEN_TARGET, StepName
 from switchover.steps import turning
 from switchover.steps.caches import caches_action
 from switchover.steps.checklist import checklist_gates
+from switchover.steps.compose import compose_gates
 from switchover.steps.copying import Copying, compare_action, copy_actions
 from switchover.steps.current import current_gate
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
@@ -121,6 +122,7 @@ def _gates(context: Context) -> list[Gate]:
         *database_gates(context),
         *healthy_target(context),
         *([current_gate(context)] if replicates(context.progress()) else []),
+        *compose_gates(context, {}),
         *checklist_gates(context),
     ]
     for name in dns.names:

@@ -1,4 +1,4 @@
-"""Step 1: the target answers as production before anyone is sent there, and the checklist is signed."""
+"""Step 1: the target answers as production and its files are clean before anyone is sent there; the rest is signed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.outline import StepName
 from switchover.steps.checklist import checklist_gates, topology_gates
+from switchover.steps.compose import compose_gates
 from switchover.web.health import check_all
 from switchover.words import count
 
@@ -26,9 +27,10 @@ def build(context: Context) -> Step:
     """Gates only: nothing is changed."""
     spec = context.spec
     found: Facts = {}
+    files: Facts = {}
     gates = [Gate(f"target answers: {check.name}", _health(context, check, found)) for check in spec.health]
-    gates += [*topology_gates(context), *checklist_gates(context)]
-    return Step(StepName.READINESS, gates=tuple(gates), facts=lambda: {"health": [found[key] for key in found]})
+    gates += [*topology_gates(context), *compose_gates(context, files), *checklist_gates(context)]
+    return Step(StepName.READINESS, gates=tuple(gates), facts=lambda: {"health": [*found.values()], **files})
 
 
 def healthy_target(context: Context) -> list[Gate]:

@@ -31,7 +31,8 @@ class Request:
     url: str
     address: str | None = None
     """Connect here, with SNI and Host of the URL's name; None lets the system resolve the name."""
-    status: int = 200
+    status: int | None = 200
+    """None takes every 2xx and 3xx and follows no redirect, as a load balancer's check does."""
     contains: str | None = None
     within_ms: int = 2000
     timeout_s: float = 5.0
@@ -111,7 +112,7 @@ async def _follow(client: httpx.AsyncClient, request: Request) -> tuple[httpx.Re
     url = request.url
     for _ in range(MOST_REDIRECTS + 1):
         async with client.stream("GET", url) as response:
-            if not response.has_redirect_location or request.status == response.status_code:
+            if not response.has_redirect_location or request.status in (None, response.status_code):
                 return response, await _body(response), _days_left(response)
             following = urljoin(url, response.headers["location"])
         if response.url.scheme == "https" and following.lower().startswith("http:"):
@@ -149,7 +150,9 @@ def _days_left(response: httpx.Response) -> int | None:
 
 
 def _wrong(request: Request, response: httpx.Response, body: bytes, ms: float) -> str:
-    if response.status_code != request.status:
+    if request.status is None and not 200 <= response.status_code < 400:
+        return f"status {response.status_code}, not 2xx or 3xx"
+    if request.status not in (None, response.status_code):
         return f"status {response.status_code}, not {request.status}"
     if request.contains is not None and request.contains.encode() not in body:
         return f"the body does not contain {request.contains!r}"

@@ -40,6 +40,20 @@ def test_a_wrong_live_copy_is_named(plan: Path, new: str, says: str) -> None:
     assert "hunter2" not in said
 
 
+@pytest.mark.parametrize(
+    ("new", "says"),
+    [
+        ('files = []\ndialect = "stack"', "at least 1"),
+        ('files = ["a.yml"]', "dialect"),
+        ('files = ["a.yml"]\ndialect = "swarm"', "'stack' or 'compose'"),
+        ('files = ["a.yml"]\ndialect = "stack"\nservices = { web = { startup = "0s" } }', "1s to 24h"),
+        ('files = ["a.yml"]\ndialect = "stack"\nsuppress = [{ rule = "x", reason = "so" }]', "at least 8"),
+    ],
+)
+def test_a_wrong_table_of_compose_files_is_named(plan: Path, new: str, says: str) -> None:
+    assert says in " ".join(problems(plan, "[dns]", f"[compose]\n{new}\n[dns]"))
+
+
 def test_a_live_copy_has_its_defaults(plan: Path) -> None:
     plan.write_text(plan.read_text().replace("[dns]", 'method = "replicate"\n[replicate]\nbudget = "1m"\n[dns]'))
     live = load(plan).spec.replicate

@@ -22,6 +22,7 @@ from tests.plan.conftest import PLAN
 
 OWN = '\n[[checklist]]\nid = "cron"\ntitle = "Cron runs on one host"\n'
 ASKED = "\n[readiness]\navailability = 99.5\n"
+FILES = '\n[compose]\nfiles = ["stack.yaml"]\ndialect = "stack"\n'
 NODE = '{ name = "m1", role = "manager", cpu = 2, memory_gb = 8, address = "198.51.100.20" }'
 
 
@@ -74,6 +75,14 @@ def test_all_signed_is_enough(plan: Path) -> None:
     sign_all(plan)
     found = verdict(plan)
     assert found.ok is True, found.details
+
+
+def test_that_no_compose_file_was_looked_at_is_said_where_all_of_production_is_asked(plan: Path) -> None:
+    says = "the plan has no [compose]: no Compose file was held against the rules"
+    for more, told in ((ASKED, True), (OWN, False), (ASKED + FILES, False)):
+        plan.write_text(PLAN + more)
+        sign_all(plan)
+        assert (says in verdict(plan).details) is told
 
 
 def test_what_ends_before_the_window_closes_is_said_today(plan: Path) -> None:

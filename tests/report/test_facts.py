@@ -9,8 +9,8 @@ import pytest
 
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import StepName
-from switchover.plan.spec import ReadinessSpec, WaiverSpec
-from switchover.report import as_json
+from switchover.plan.spec import ComposeSpec, ReadinessSpec, SuppressSpec, WaiverSpec
+from switchover.report import as_json, markdown
 from switchover.report.verdict import CLAIMS
 from tests.report.conftest import SAME, SERVERS, Story, T
 
@@ -191,6 +191,21 @@ def test_reasons_for_shorter_times_are_repeated(story: Story) -> None:
         "lead of 6h instead of 48h: the TTL was 60 s already",
         "window of 1h instead of 2h: a tiny database",
     )
+
+
+def test_what_was_accepted_in_the_compose_files_is_repeated_and_what_stands_there_is_told(story: Story) -> None:
+    accepted = SuppressSpec(rule="replicas-single", service="mailer", reason="one by design", until=date(2027, 1, 31))
+    compose = ComposeSpec(files=("stack.yaml",), dialect="stack", suppress=(accepted,))
+    story.spec = story.spec.model_copy(update={"compose": compose})
+    row = {"rule": "replicas-single", "severity": "error", "service": "mailer", "place": "stack.yaml:53"}
+    story.begin(StepName.READINESS)
+    story.complete(StepName.READINESS, compose={"findings": [row]})
+    report = story.report()
+    assert report.reasons == (
+        "in the Compose files replicas-single of mailer accepted: one by design (until 2027-01-31)",
+    )
+    assert report.files == (row,)
+    assert "What stands in the Compose files" in markdown(report)
 
 
 def test_what_of_the_checklist_was_waived_is_repeated_with_its_reason(story: Story) -> None:

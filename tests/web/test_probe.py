@@ -124,6 +124,18 @@ async def test_a_redirect_that_is_expected_is_not_followed(plain_server: HttpSer
     assert (await probe(Request(plain_server.url("/old", NAME), address="127.0.0.1", status=301))).ok
 
 
+@pytest.mark.parametrize(("status", "ok"), [(204, True), (301, True), (404, False), (500, False)])
+async def test_where_any_status_will_do_it_is_2xx_or_3xx_and_no_redirect_is_followed(
+    plain_server: HttpServer, status: int, ok: bool
+) -> None:
+    plain_server.answers["/health"] = Answer(status, headers=(("location", "/"),) if status == 301 else ())
+
+    answered = await probe(Request(plain_server.url("/health"), status=None))
+
+    assert (answered.ok, answered.status) == (ok, status)
+    assert [path for path, _ in plain_server.asked] == ["/health"]
+
+
 async def test_a_redirect_that_drops_encryption_is_refused(tls_server: HttpServer, plain_server: HttpServer) -> None:
     tls_server.answers["/"] = Answer(302, headers=(("Location", plain_server.url("/", NAME)),))
 

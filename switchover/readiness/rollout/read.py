@@ -56,11 +56,16 @@ def read_service(path: FilePath, name: str, env: Mapping[str, str] | None = None
     if name not in project.by_name:
         names = ", ".join(plain(each, 80) for each in project.by_name) or "none"
         raise ComposeUnreadable(f"{path}: services: there is no {plain(name, 80)!r}; there is: {plain(names)}")
-    values = _Values(project.by_name[name])
+    return rollout_of(project, project.by_name[name])
+
+
+def rollout_of(project: Project, service: Service) -> Rollout:
+    """The settings of a service of this project, with its start-up time where it is known; raises ComposeUnreadable."""
+    values = _Values(service)
     settings = _rollout(values, project)
     if values.problems:
         raise ComposeUnreadable(*values.problems)
-    return settings
+    return settings if service.startup_s is None else replace(settings, startup_s=service.startup_s)
 
 
 @dataclass(frozen=True, slots=True)

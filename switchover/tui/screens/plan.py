@@ -210,7 +210,8 @@ class PlanScreen(Screen[None]):
             case "abort":
                 return True if self.view.running and progress.passed is Passed.NOT else None
             case "attest":
-                return True if self.view.items or self.view.items_trouble else None
+                has_files = self.view.spec is not None and self.view.spec.compose is not None
+                return True if self.view.items or self.view.items_trouble or has_files else None
             case _:
                 return True
 

@@ -13,10 +13,13 @@ from textual.screen import Screen
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
+from switchover.plan.decide import step_of
 from switchover.plan.file import PlanFileError, append
+from switchover.plan.outline import StepName
 from switchover.readiness.checklist import judge, sign
-from switchover.tui import checklist, draw
+from switchover.tui import checklist, compose, draw
 from switchover.tui.screens.ask import Sign
+from switchover.tui.screens.compose import ComposeScreen
 from switchover.tui.screens.read import ReadScreen
 from switchover.tui.watch import look, stamp
 from switchover.words import plain
@@ -39,6 +42,7 @@ class ReadinessScreen(Screen[None]):
         Binding("enter,a", "sign", "sign", priority=True, tooltip="say what you looked at; it goes into the plan"),
         Binding("f", "filter", "filter", tooltip="all items, those to sign, required and missing, signed or waived"),
         Binding("space", "details", "details", tooltip="the item in full, to scroll through"),
+        Binding("c", "files", "files", tooltip="the plan's Compose files: what was found, and each service's update"),
         Binding("right,tab", "category(1)", "next category", priority=True, tooltip="to the next category"),
         Binding("left,shift+tab", "category(-1)", "previous", priority=True, tooltip="to the category before"),
         Binding("question_mark,f1", "help", "help", tooltip="the keys and the words"),
@@ -137,6 +141,7 @@ class ReadinessScreen(Screen[None]):
             head.append(
                 checklist.title(self.view.spec, self.found, self._filter, width, ascii_only=self.app.ascii_only)
             )
+        head += self._files_line(width)
         self._show("head", Text("\n").join(head))
         chosen = self.chosen
         trouble = Text(plain(self.view.trouble or self.view.items_trouble), draw.STYLES["failed"])
@@ -149,6 +154,14 @@ class ReadinessScreen(Screen[None]):
         )
         if self._is_new("keys", (chosen is not None and chosen.signable, len(self.shown))):
             self.refresh_bindings()
+
+    def _files_line(self, width: int) -> list[Text]:
+        """What the step last found in the Compose files; that there are none, only where all of production is asked."""
+        spec, progress = self.view.spec, self.view.progress
+        if spec is None or progress is None or (spec.compose is None and spec.readiness is None):
+            return []
+        gates = step_of(progress, StepName.READINESS).gates
+        return [compose.summary(spec, gates, width, ascii_only=self.app.ascii_only)]
 
     def _show(self, where: str, text: Text) -> None:
         """Draw only what has changed: over a slow line every redraw is felt."""
@@ -167,6 +180,8 @@ class ReadinessScreen(Screen[None]):
             case "sign":
                 chosen = self.chosen
                 return True if chosen is not None and chosen.signable else None
+            case "files":
+                return self.view.spec is not None and self.view.spec.compose is not None
             case "category" | "details":
                 return True if self.shown else None
             case _:
@@ -197,6 +212,9 @@ class ReadinessScreen(Screen[None]):
     def action_details(self) -> None:
         if self.chosen is not None:
             self.app.push_screen(ReadScreen("item of the checklist", self._coloured(checklist.detail(self.chosen))))
+
+    def action_files(self) -> None:
+        self.app.push_screen(ComposeScreen(self.view))
 
     def action_filter(self) -> None:
         names = list(checklist.FILTERS)

@@ -14,6 +14,7 @@ from switchover.cli.lint_text import table, text
 from switchover.readiness.compose.formats import as_json, as_junit, as_sarif
 from switchover.readiness.compose.rule import Suppression
 from switchover.readiness.compose.rules import RULES
+from tests.plan.conftest import PLAN
 from tests.readiness.compose.conftest import Judge
 
 FILE = """\
@@ -23,6 +24,7 @@ services:
     environment:
       DB_PASSWORD: hunter2
 """
+EXAMPLE = Path(__file__).parents[3] / "plans" / "rfc2136-dump.toml"
 CANARY = "c4n4ry-S3cr@t"
 
 
@@ -150,6 +152,38 @@ def test_the_command_ends_as_a_scheduler_expects(tmp_path: Path) -> None:
     explained = json.loads(switchover("lint", "--explain", "--json").stdout)
     assert all(seed["rules"] or seed["checks"] or seed["items"] for seed in explained["seeds"])
     assert json.loads(switchover("lint", str(tmp_path / "c.yml"), "--json").stdout)["services"] == 0
+
+
+def test_a_start_up_time_of_no_service_is_wrong_use_that_says_which_there_are(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("services: {web: {image: nginx}, db: {image: postgres, profiles: [data]}}")
+    ended = switchover("lint", str(tmp_path / "a.yml"), "--startup", "wbe=20s", "--startup", "db=5s", "--startup", "9s")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "--startup: there is no service wbe; there is: web, db\n"
+
+
+def test_the_plan_says_which_files_and_what_is_accepted_in_them(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(FILE)
+    plan = tmp_path / "shop.toml"
+    plan.write_text(PLAN)
+    none = switchover("lint", "--plan", str(plan))
+    assert none.returncode == 2
+    assert "the plan has no [compose]" in none.stderr
+    table = '[compose]\nfiles = ["a.yml"]\ndialect = "stack"\nservices = { web = { startup = "20s" } }\n'
+    plan.write_text(PLAN + table + '[[compose.suppress]]\nrule = "image-floating"\nreason = "a laboratory"\n')
+    found = json.loads(switchover("lint", "--plan", str(plan), "--json").stdout)
+    assert (found["dialect"], found["clean"]) == ("stack", False)
+    accepted = {each["id"]: each["accepted"] for each in found["findings"] if each["accepted"]}
+    assert accepted == {"image-floating": "a laboratory"}
+    both = switchover("lint", str(tmp_path / "a.yml"), "--plan", str(plan))
+    assert both.returncode == 2
+    assert "name them there" in both.stderr
+
+
+def test_the_example_plan_keeps_every_rule_but_the_one_it_accepts() -> None:
+    ended = switchover("lint", "--plan", str(EXAMPLE))
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "accepted: two would send every letter twice" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "0 errors, 0 warnings, 0 hints, 1 accepted"
 
 
 def test_a_file_that_keeps_every_rule_is_clean(judge: Judge) -> None:
