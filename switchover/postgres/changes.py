@@ -52,7 +52,9 @@ async def changes(source: Database, target: Database, app: str) -> Changes:
     nothing of their own.
     """
     async with AsyncExitStack() as stack:
-        ours, theirs = await both(*(open_side(stack, db, app, views=False) for db in (source, target)))
+        ours, theirs = await both(
+            *(stack.enter_async_context(open_side(db, app, views=False)) for db in (source, target))
+        )
         beside = await _beside(ours, theirs)
         waiting = sorted(ours.tables.keys() | theirs.tables.keys())
         found: list[TableChange] = []

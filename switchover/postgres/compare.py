@@ -106,8 +106,8 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
     """
     async with AsyncExitStack() as stack:
         ours, theirs = await both(
-            open_side(stack, source, app, snapshot=source_snapshot, jobs=jobs, views=views),
-            open_side(stack, target, app, jobs=jobs, views=views),
+            stack.enter_async_context(open_side(source, app, snapshot=source_snapshot, jobs=jobs, views=views)),
+            stack.enter_async_context(open_side(target, app, jobs=jobs, views=views)),
         )
         floor = min(side.first.info.server_version for side in (ours, theirs))
         mine, other = await both(

@@ -168,6 +168,8 @@ AROUND = {
     "a role's setting": ("role setting", "ALTER ROLE {app} SET work_mem = '1MB'"),
     "a role's setting in the database": ("role setting", "ALTER ROLE {app} IN DATABASE {db} SET work_mem = '1MB'"),
     "a database's setting": ("database setting", "ALTER DATABASE {db} SET work_mem = '1MB'"),
+    "a database's limit": ("database connection limit", "ALTER DATABASE {db} CONNECTION LIMIT 7"),
+    "a database's comment": ("database comment", "COMMENT ON DATABASE {db} IS 'the shop'"),
     "a database's privilege": ("database privileges", "GRANT CREATE ON DATABASE {db} TO {app}"),
     "a database's privilege less": ("database privileges", "REVOKE TEMPORARY ON DATABASE {db} FROM PUBLIC"),
 }
@@ -186,6 +188,7 @@ HARMLESS = {
     "a rewritten table": "ALTER TABLE things SET LOGGED; VACUUM FULL things",
     "a materialized view refreshed": "REFRESH MATERIALIZED VIEW kept",
     "the fence's setting": "ALTER DATABASE {db} SET default_transaction_read_only = off",
+    "the fence": "ALTER DATABASE {db} CONNECTION LIMIT 0; ALTER DATABASE {db} SET default_transaction_read_only = on",
     "a password": "ALTER ROLE {app} PASSWORD 'another'",
     "a role that has nothing here": "CREATE ROLE {other} SUPERUSER; GRANT {group} TO {other}; "
     "ALTER ROLE {other} SET work_mem = '1MB'",

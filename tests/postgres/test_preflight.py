@@ -110,6 +110,12 @@ PLANTED: tuple[tuple[str, str, str, bool], ...] = (
         "function switchover.f(), table switchover.t",
         False,
     ),
+    (
+        "system-schema-objects",
+        "CREATE FUNCTION pg_catalog.mine() RETURNS int LANGUAGE sql AS 'SELECT 1';CREATE TABLE information_schema.t ()",
+        "function pg_catalog.mine(), table information_schema.t",
+        False,
+    ),
     ("dropped-defaults", "DROP SCHEMA public; DROP EXTENSION plpgsql", "extension plpgsql, schema public", True),
     ("sequences-near-end", "CREATE SEQUENCE s AS smallint; SELECT setval('s', 30000)", "public.s at 92 %", True),
     (
