@@ -111,7 +111,7 @@ def open_action(
             f"ALTER DATABASE {copy} RENAME TO target",
             "in one transaction",
         ),
-        undoes="the names go back, after proof that no row was written",
+        undoes="the names go back, after proof that nothing was written",
         deadline_s=120,
     )
 
