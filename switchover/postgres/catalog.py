@@ -177,7 +177,7 @@ QUERIES: dict[str, str] = {
           CASE WHEN t.typtype = 'b' THEN ROW(t.typinput, t.typcategory, t.typispreferred)::text END, t.typisdefined,
           ARRAY(SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = t.oid ORDER BY e.enumsortorder),
           (SELECT ROW(g.rngsubtype::regtype, {_COLLATION.format("g.rngcollation")}, g.rngcanonical, g.rngsubdiff,
-              (SELECT y.opcname FROM pg_opclass y WHERE y.oid = g.rngsubopc), g.rngmultitypid::regtype)::text
+              (SELECT y.opcname FROM pg_opclass y WHERE y.oid = g.rngsubopc))::text
             FROM pg_range g WHERE g.rngtypid = t.oid))::text
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
         WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A') OR c.relkind = 'c'
