@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from switchover.cli import say, tell
+from switchover.cli.trouble import Unknown, WrongUse
 from switchover.words import count
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ if TYPE_CHECKING:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Compare; 0 only when everything was looked at and is the same."""
+    """Compare; 0 only when everything was looked at and is the same, 4 when nobody can say."""
     from switchover.postgres.compare import Verdict
+    from switchover.postgres.errors import BadConninfo, PostgresError
 
-    result = asyncio.run(_compare(options))
+    try:
+        result = asyncio.run(_compare(options))
+    except BadConninfo as error:
+        raise WrongUse(str(error)) from error
+    except PostgresError as error:
+        raise Unknown(f"whether they are the same is not known: {error}") from error
     if options.json:
         from switchover.steps.copying import comparison_fact
 
@@ -31,7 +38,7 @@ def compare(options: argparse.Namespace) -> int:
         say(f"{result.verdict.value}: {count(len(result.tables), 'table')}, {count(rows, 'row')}")
         for difference in result.differences:
             say(f"  {difference}")
-    return 0 if result.verdict is Verdict.SAME else 1
+    return {Verdict.SAME: 0, Verdict.DIFFERS: 1, Verdict.INCOMPLETE: 4}[result.verdict]
 
 
 async def _compare(options: argparse.Namespace) -> Comparison:

@@ -17,6 +17,10 @@ class WrongUse(Exception):
     """The command was asked something it cannot do; exit 2."""
 
 
+class Unknown(Exception):
+    """What was asked could not be found out; exit 4."""
+
+
 def told(command: Callable[[], int], *, debug: bool) -> int:
     """Run the command; turn every error into words and an exit code, with a traceback only for ``debug``."""
     try:
@@ -44,6 +48,9 @@ def _tell(error: Exception) -> int:
     if isinstance(error, (WrongUse, ChecklistUnreadable, FileNotFoundError, IsADirectoryError, PermissionError)):
         tell(plain(str(error)))
         return 2
+    if isinstance(error, Unknown):
+        tell(plain(str(error)))
+        return 4
     if _is_ours(error):
         tell(plain(str(error)))
         return 1

@@ -6,7 +6,8 @@ constraints are left out: only PostgreSQL 18 lists them, the column says it. Mem
 extension's business, and its version the server's. The schema ``switchover`` is ours, and so are publications named
 like it.
 
-``%(ignored)s`` stands for a privilege that one side does not know, ``%(floor)s`` for the older server's version,
+``%(key)s`` stands for the key of the hashes, whose values are left out where it is empty;
+``%(ignored)s`` for a privilege that one side does not know, ``%(floor)s`` for the older server's version,
 ``%(partitions)s`` for whether partitions are told from their table.
 """
 
@@ -55,9 +56,11 @@ _TABLESPACE = "(SELECT s.spcname FROM pg_tablespace s WHERE s.oid = c.reltablesp
 _IDENTITY = "CASE WHEN c.relispartition AND %(floor)s < 170000 THEN '' ELSE a.attidentity END"
 """From PostgreSQL 17 on, a partition has the identity columns of its table."""
 
-_DIGEST = """CASE WHEN {0} IS NOT NULL THEN
-  hashtextextended(ARRAY(SELECT o FROM unnest({0}) o ORDER BY o COLLATE "C")::text COLLATE "C", 1) END"""
-"""Options may hold passwords, so a difference must not show them. A dump sorts them."""
+_OPTION = """split_part(o, '=', 1) || CASE WHEN %(key)s <> '' THEN '=#' ||
+  left(encode(sha256(convert_to(%(key)s || o, getdatabaseencoding())), 'hex'), 16) ELSE '' END"""
+_DIGEST = f"""CASE WHEN {{0}} IS NOT NULL THEN
+  ARRAY(SELECT {_OPTION} FROM unnest({{0}}) o ORDER BY o COLLATE "C") END"""  # noqa: S608  constants only
+"""Options may hold passwords, so a difference shows each by its name and a keyed hash. A dump sorts them."""
 
 _WORDED = "replace(i.identity, ' on language ', ' language ')"
 """From PostgreSQL 16 on, a transform is for a type "language", and no more "on language"."""
@@ -250,7 +253,8 @@ QUERIES: dict[str, str] = {
     "collation": _plain(
         "pg_collation",
         "t.collprovider, t.collisdeterministic, t.collcollate, t.collctype, "
-        "coalesce(to_jsonb(t) ->> 'colllocale', to_jsonb(t) ->> 'colliculocale'), pg_get_userbyid(t.collowner)",
+        "coalesce(to_jsonb(t) ->> 'colllocale', to_jsonb(t) ->> 'colliculocale'), "
+        "to_jsonb(t) ->> 'collicurules', pg_get_userbyid(t.collowner)",
     ),
     "conversion": _plain(
         "pg_conversion",
@@ -315,8 +319,12 @@ LATER: dict[str, tuple[int, str]] = {
 }
 """What only servers from some version on know, by the older one's."""
 
+LOCALE = """d.datcollate, d.datctype, coalesce(to_jsonb(d) ->> 'datlocprovider', 'c'),
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules'"""
+"""How a database sorts; before PostgreSQL 15 always by the C library, and by its own rules from 16 on."""
+
 BEYOND: dict[str, str] = {
-    "locale": "SELECT 'database', ROW(datcollate, datctype)::text FROM pg_database WHERE datname = current_database()",
+    "locale": f"SELECT 'database', ROW({LOCALE})::text FROM pg_database d WHERE datname = current_database()",  # noqa: S608
     "version of extension": "SELECT extname, extversion FROM pg_extension",
     "subscription": """
         SELECT s.subname, ROW(s.subenabled, s.subpublications)::text FROM pg_subscription s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from switchover.postgres.carry import READ_ONLY, entry
@@ -27,7 +28,7 @@ class FenceBefore:
 
     limit: int
     settings: tuple[str, ...] | None
-    """The database-wide row of pg_db_role_setting; None when there is none. Of every value but ours a hash only:
+    """The database-wide row of pg_db_role_setting; None when there is none. Of every value but ours a slow hash only:
     applications keep keys in settings of their own, and this goes into the journal."""
 
     @classmethod
@@ -53,9 +54,18 @@ async def read_fence_before(session: AsyncConnection, name: str) -> FenceBefore:
     row = await (await session.execute(_BEFORE, (name,))).fetchone()
     if row is None:
         raise Refused(f"there is no database {plain(name, 100)} on the server any more")
-    return FenceBefore(row[0], tuple(_veiled(each) for each in row[1]) if row[1] is not None else None)
+    return FenceBefore(row[0], tuple(_veiled(name, each) for each in row[1]) if row[1] is not None else None)
 
 
-def _veiled(setting: str) -> str:
+def _veiled(database: str, setting: str) -> str:
     name, _, value = setting.partition("=")
-    return setting if name == READ_ONLY else f"{name}=#{hashlib.sha256(value.encode()).hexdigest()[:16]}"
+    return setting if name == READ_ONLY else f"{name}=#{_slow_hash(f'{database} {name}', value)}"
+
+
+@cache
+def _slow_hash(salt: str, value: str) -> str:
+    """16 MB and some 50 ms for each guess (scrypt, RFC 7914), in 128 bits.
+
+    A later run must come to the same, so there is no key that the journal's readers would not have as well.
+    """
+    return hashlib.scrypt(value.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()

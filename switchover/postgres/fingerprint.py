@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from switchover.postgres.catalog import BEYOND, LARGE_OBJECT_BYTES, LARGE_OBJECTS, LATER, QUERIES
@@ -12,6 +13,8 @@ from switchover.postgres.wording import folded, pushed
 from switchover.words import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
@@ -24,6 +27,9 @@ MAINTAIN_SINCE = 170000
 
 INDENTED_SINCE = 160000
 """The first server that says of XMLSERIALIZE that it does not indent."""
+
+_KEY = secrets.token_hex(16)
+"""A short password in an option could be guessed by a hash that is the same in every run."""
 
 Facts = dict[tuple[str, str], tuple[str, ...]]
 
@@ -42,19 +48,25 @@ async def read_fingerprint(
     ``large_objects`` means to read them all. ``beyond`` adds what a copy leaves to the target. Two objects of one
     name keep a fact each.
     """
+    given = {"%(partitions)s": "true" if partitions else "false", "%(key)s": f"'{_KEY}'"}
+    facts = await _read(session, floor, given, BEYOND if beyond else {})
+    if large_objects:
+        facts["large objects", "all"] = (await _large_objects(session),)
+    return facts
+
+
+async def _read(session: AsyncConnection, floor: int, given: Mapping[str, str], beyond: Mapping[str, str]) -> Facts:
+    """The facts of every query, in which ``given`` stands for what varies."""
     facts: Facts = {}
-    given = {"%(ignored)s": "'MAINTAIN'" if floor < MAINTAIN_SINCE else "''", "%(floor)s": str(floor)}
-    given["%(partitions)s"] = "true" if partitions else "false"
+    values = {"%(ignored)s": "'MAINTAIN'" if floor < MAINTAIN_SINCE else "''", "%(floor)s": str(floor), **given}
     later = {kind: query for kind, (since, query) in LATER.items() if floor >= since}
-    for kind, query in {**QUERIES, **later, **(BEYOND if beyond else {})}.items():
-        for name, value in given.items():
+    for kind, query in {**QUERIES, **later, **beyond}.items():
+        for name, value in values.items():
             query = query.replace(name, value)
         found = await session.execute(query.encode())
         for name, fact in await found.fetchall():
             key = (kind, str(name))
             facts[key] = tuple(sorted((*facts.get(key, ()), _worded(kind, str(fact), floor))))
-    if large_objects:
-        facts["large objects", "all"] = (await _large_objects(session),)
     return facts
 
 
@@ -93,11 +105,15 @@ async def _large_objects(session: AsyncConnection) -> str:
 
 
 async def read_schema(db: Database, app: str) -> list[list[str]]:
-    """The schema as rows of kind, name and facts, sorted: for a file, and to be compared with later."""
+    """The schema as rows of kind, name and facts, sorted: for a file, and to be compared with later.
+
+    No value of an option is in it, not even as a hash: a key would have to lie beside the file.
+    """
     with told(db):
         async with await connect(db, app) as session:
             await session.execute("SET search_path = pg_catalog")
-            facts = await read_fingerprint(session, session.info.server_version, large_objects=False)
+            given = {"%(partitions)s": "true", "%(key)s": "''"}
+            facts = await _read(session, session.info.server_version, given, {})
     return [[kind, name, *each] for (kind, name), each in sorted(facts.items())]
 
 

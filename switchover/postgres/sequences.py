@@ -9,10 +9,11 @@ from psycopg import sql
 
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
-from switchover.postgres.together import both
 from switchover.words import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
@@ -40,15 +41,6 @@ class SequenceValue:
     name: str
     last_value: int
     is_called: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceMoved:
-    """A sequence that stands elsewhere on the target than on the source."""
-
-    name: str
-    source: int
-    target: int
 
 
 async def read_sequences(session: AsyncConnection) -> tuple[SequenceValue, ...]:
@@ -92,15 +84,19 @@ async def set_sequences(source: Database, target: Database, app: str) -> int:
     return len(moved)
 
 
-async def moved_sequences(source: Database, target: Database, app: str) -> tuple[SequenceMoved, ...]:
-    """The sequences that stand elsewhere on the target: what was drawn from them there, or never copied."""
-    ours, theirs = await both(_read(source, app), _read(target, app))
-    was = {(each.schema, each.name): each for each in ours}
-    return tuple(
-        SequenceMoved(plain(f"{each.schema}.{each.name}", 200), before.last_value, each.last_value)
-        for each in theirs
-        if (before := was.get((each.schema, each.name))) is not None and before != each
-    )
+def sequence_differences(ours: Sequence[SequenceValue], theirs: Sequence[SequenceValue]) -> list[str]:
+    """Sequences that stand elsewhere on the target, a line each; that only one side has one, the schema says."""
+    there = {(each.schema, each.name): each for each in theirs}
+    return [
+        f"sequence {plain(f'{each.schema}.{each.name}', 200)} stands at {_standing(other)} on the target, "
+        f"{_standing(each)} on the source"
+        for each in ours
+        if (other := there.get((each.schema, each.name))) is not None and other != each
+    ]
+
+
+def _standing(value: SequenceValue) -> str:
+    return f"{value.last_value}, {'used' if value.is_called else 'not used'}"
 
 
 async def _read(db: Database, app: str) -> tuple[SequenceValue, ...]:

@@ -102,7 +102,9 @@ async def _digests(session: AsyncConnection, batch: Sequence[Piece]) -> list[Dig
 
 
 def _query(number: int, piece: Piece) -> sql.Composed:
-    bounds = [sql.SQL(f"ctid {sign} '({block},0)'") for sign, block in ((">=", piece.start), ("<", piece.end)) if block]
+    bounds = [
+        sql.SQL(f"r.ctid {sign} '({block},0)'") for sign, block in ((">=", piece.start), ("<", piece.end)) if block
+    ]
     where = sql.SQL(" WHERE ") + sql.SQL(" AND ").join(bounds) if bounds else sql.SQL("")
-    summed = sql.SQL("SELECT {}, count(*), coalesce(sum({}), 0) FROM ONLY {} AS r")
-    return summed.format(sql.Literal(number), row_hash(piece.table), piece.table.identifier) + where
+    summed = sql.SQL("SELECT {}, count(*), coalesce(sum({}), 0) FROM {}")
+    return summed.format(sql.Literal(number), row_hash(piece.table), piece.table.rows) + where

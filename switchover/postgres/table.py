@@ -30,20 +30,28 @@ SELECT array_agg(x.name ORDER BY x.name COLLATE "C"), array_agg(x.form ORDER BY 
 The binary output of user types holds numbers that another server gives to other types, and the reg… types are
 such numbers; refcursor has that of text, which would not take it, and the items of an aclitem[] have none."""
 
+_KEY = """
+ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place), pg_attribute a
+      WHERE i.indrelid = {0} AND i.indisprimary AND a.attrelid = {0} AND a.attnum = k.attnum
+      AND k.place <= i.indnkeyatts ORDER BY a.attname COLLATE "C")
+"""
+
 _TABLES = f"""
 SELECT format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname, pg_relation_size(c.oid), f.names, f.forms,
-  ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, place), pg_attribute a
-        WHERE i.indrelid = c.oid AND i.indisprimary AND a.attrelid = c.oid AND a.attnum = k.attnum
-        AND k.place <= i.indnkeyatts ORDER BY a.attname COLLATE "C"),
-  CASE WHEN c.relispartition THEN (SELECT format('%%I.%%I', m.nspname, r.relname) FROM pg_class r
-    JOIN pg_namespace m ON m.oid = r.relnamespace WHERE r.oid = pg_partition_root(c.oid)) END
+  {_KEY.format("c.oid")}, quote_ident(m.nspname) || '.' || quote_ident(o.relname), {_KEY.format("o.oid")},
+  coalesce(e.condition, ''), c.relkind = 'm'
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL ({_FORM}) AS f(names, forms)
-WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover')
-AND n.nspname !~ '^pg_(toast|temp)' AND (NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.objid = c.oid
-  AND x.classid = 'pg_class'::regclass AND x.deptype = 'e')
-OR EXISTS (SELECT 1 FROM pg_extension e WHERE c.oid = ANY (e.extconfig)))
+LEFT JOIN pg_class o ON c.relispartition AND o.oid = pg_partition_root(c.oid)
+LEFT JOIN pg_namespace m ON m.oid = o.relnamespace
+LEFT JOIN (SELECT u.config, u.condition FROM pg_extension x, unnest(x.extconfig, x.extcondition) u(config, condition))
+  AS e ON e.config = c.oid
+WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated AND %(views)s))
+AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'
+AND (e.config IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend x WHERE x.objid = c.oid
+  AND x.classid = 'pg_class'::regclass AND x.deptype = 'e'))
 """  # noqa: S608  constants only
-"""A table of an extension holds the extension's data, unless the extension says that it is the user's."""
+"""A table of an extension holds the extension's data, but for the rows of which the extension says that they are the
+user's: the condition begins with WHERE, and a dump takes these rows alone (pg_extension_config_dump)."""
 
 _HASHED = [
     *("bool", "int2", "int4", "int8", "oid", "text", "varchar", "name", "uuid", "bytea", "pg_lsn"),
@@ -68,10 +76,34 @@ class Table:
     """Columns of the primary key, by name; empty without one."""
     root: str | None
     """The partitioned table at the top, for a partition."""
+    root_key: tuple[str, ...] = ()
+    """Columns of that one's primary key."""
+    condition: str = ""
+    """Which of an extension's rows are the user's, as the extension has said it."""
+    view: bool = False
+    """Whether it is a materialized view."""
+    parts: tuple[Table, ...] = ()
+    """The tables that this one stands for, all partitions together."""
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.relation)
+
+    @property
+    def rows(self) -> sql.Composed:
+        """What follows FROM: its own rows, as ``r``."""
+        if self.parts:
+            names = sql.SQL(", ").join(map(sql.Identifier, ("tableoid", "ctid", *self.columns)))
+            each = (sql.SQL("SELECT {} FROM ONLY {}").format(names, part.identifier) for part in self.parts)
+            return sql.SQL("({}) AS r").format(sql.SQL(" UNION ALL ").join(each))
+        if self.condition:
+            return sql.SQL("(SELECT ctid, * FROM ONLY {} {}) AS r").format(self.identifier, sql.SQL(self.condition))
+        return sql.SQL("ONLY {} AS r").format(self.identifier)
+
+    @property
+    def place(self) -> sql.SQL:
+        """Where a row lies, as text: what names a row that has no key, on its own side alone."""
+        return sql.SQL("concat(r.tableoid::regclass, ' ', r.ctid)" if self.parts else "r.ctid::text")
 
     def only(self, columns: Collection[str]) -> Table:
         """The same table, seen through fewer columns."""
@@ -80,13 +112,23 @@ class Table:
         return replace(self, columns=tuple(name for name, _ in kept), forms=tuple(form for _, form in kept), key=key)
 
 
-async def read_tables(session: AsyncConnection) -> tuple[Table, ...]:
-    """Every table of the database, ours left out."""
-    found = await session.execute(_TABLES.encode(), {"hashed": _HASHED})
+async def read_tables(session: AsyncConnection, *, views: bool = False) -> tuple[Table, ...]:
+    """Every table of the database, ours left out; with ``views`` also the materialized views that are populated."""
+    found = await session.execute(_TABLES.encode(), {"hashed": _HASHED, "views": views})
     return tuple(
-        Table(name, schema, relation, size, tuple(columns or ()), tuple(forms or ()), tuple(key), root)
-        for name, schema, relation, size, columns, forms, key, root in await found.fetchall()
+        Table(
+            name, schema, relation, size, tuple(columns or ()), tuple(forms or ()), tuple(key), root, tuple(top), *rest
+        )
+        for name, schema, relation, size, columns, forms, key, root, top, *rest in await found.fetchall()
     )
+
+
+def together(name: str, tables: tuple[Table, ...]) -> Table:
+    """The one table of that name; or all partitions of it as one, by the key that holds for them all."""
+    first = tables[0]
+    if first.name == name:
+        return first
+    return replace(first, name=name, bytes=sum(each.bytes for each in tables), key=first.root_key, parts=tables)
 
 
 def record(table: Table) -> sql.Composable:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
     from switchover.steps.context import Context
 
-FOREIGN = "foreign-tables"
-"""The warning that rows are elsewhere: a comparison without them is incomplete, and goes on only where accepted."""
+SHOWN, KEPT = 8, 20
+"""Differences that are said, and that go into the journal; of the others the number."""
 
 DAY_S = 86400.0
 """Deadline of a phase whose length only a rehearsal can tell."""
@@ -256,11 +256,13 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
             on_progress=live.progress,
             source_snapshot=context.snapshot_name,
             sequences=sequences,
+            views=False,
             jobs=context.spec.database.jobs,
         )
         facts = comparison_fact(result)
         if not is_enough(context, result):
-            fix = f'; accept "{FOREIGN}" to go on without' if result.verdict is Sameness.INCOMPLETE else ""
+            accepted = " and ".join(f'"{each}"' for each in sorted(result.unseen - context.spec.database.accept.keys()))
+            fix = f"; accept {accepted} to go on without" if accepted and result.verdict is Sameness.INCOMPLETE else ""
             raise ActionFailed(f"source and copy are not the same: {in_words(result)}{fix}")
         await write_fact(copying.target, context.app, "compared", {"stamp": copying.stamp(), "comparison": facts})
         return {"comparison": facts, "compare_s": round(time.monotonic() - started, 3)}
@@ -272,6 +274,7 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
         apply,
         does=(
             "count and the sum of 64-bit hashes of every row of every table, on both sides, under one snapshot each",
+            "materialized views, which the copy makes anew, by definition",
         ),
         deadline_s=DAY_S,
         interruptible=True,
@@ -279,14 +282,15 @@ def compare_action(copying: Copying, *, sequences: bool) -> Action:
 
 
 def is_enough(context: Context, result: Comparison) -> bool:
-    """Whether one may go on: the same, or the same but for rows that were accepted as being elsewhere."""
-    left_out = result.verdict is Sameness.INCOMPLETE and FOREIGN in context.spec.database.accept
+    """Whether one may go on: the same, or the same but for what was accepted as not being looked at."""
+    left_out = result.verdict is Sameness.INCOMPLETE and result.unseen <= context.spec.database.accept.keys()
     return result.verdict is Sameness.SAME or left_out
 
 
 def in_words(result: Comparison) -> str:
     """What differs, short enough for one line."""
-    return "; ".join(result.differences[:8]) or str(result.verdict)
+    more = f"; and {len(result.differences) - SHOWN:,} more" if result.differences[SHOWN:] else ""
+    return ("; ".join(result.differences[:SHOWN]) or str(result.verdict)) + more
 
 
 def comparison_fact(result: Comparison) -> dict[str, Json]:
@@ -296,5 +300,6 @@ def comparison_fact(result: Comparison) -> dict[str, Json]:
         "tables": len(result.tables),
         "rows": sum(table.source_rows for table in result.tables),
         "sequences": result.sequences,
-        "differing": list(result.differences[:20]),
+        "differing": list(result.differences[:KEPT]),
+        "differing_in_all": len(result.differences),
     }

@@ -45,6 +45,7 @@ def last_look_action(turn: Turn) -> Action:
             now.subscriber,
             context.app,
             on_progress=live.progress,
+            views=False,
             jobs=context.spec.database.jobs,
             only=None if len(chosen) == len(tables) else chosen,
         )

@@ -8,23 +8,28 @@ from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Verdict
 from switchover.plan.outline import OPEN_TARGET
 from switchover.plan.progress import Passed
-from switchover.postgres.compare import changes, compare
+from switchover.postgres.changes import changes
+from switchover.postgres.compare import compare
 from switchover.postgres.connect import connect
 from switchover.postgres.guard import read_fact
 from switchover.postgres.scratch import close_database, open_database, swap_back, swap_in, which
 from switchover.postgres.sequences import read_sequences, set_sequences
 from switchover.steps.copying import in_words, is_enough
 from switchover.steps.fencing import mark_now, source_mark
+from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
-    from switchover.postgres.compare import TableChange
+    from switchover.postgres.changes import Changes
     from switchover.steps.context import Context
     from switchover.steps.copying import Copying
+
+SHOWN = 20
+"""Differences that are listed; of the others the number."""
 
 
 def sequences_action(context: Context, copying: Copying) -> Action:
@@ -60,7 +65,7 @@ async def refuse_changed(context: Context, copying: Copying, live: Live) -> None
     if await mark_now(context) == source_mark(context):
         return
     live.log("something ran on the source's server since the fence: comparing once more")
-    again = await compare(context.source, copying.target, context.app, on_progress=live.progress)
+    again = await compare(context.source, copying.target, context.app, on_progress=live.progress, views=False)
     if not is_enough(context, again):
         raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
 
@@ -106,7 +111,7 @@ def open_action(
             f"ALTER DATABASE {copy} RENAME TO target",
             "in one transaction",
         ),
-        undoes="the names go back, after proof that no row was written",
+        undoes="the names go back, after proof that nothing was written",
         deadline_s=120,
     )
 
@@ -126,26 +131,38 @@ async def may_undo(context: Context, copying: Copying) -> Verdict:
     return Verdict(
         False,
         f"users have written on the target: {change_words(written)}",
-        "run again to go forward, or `switchover rollback` to leave those rows behind",
+        "run again to go forward, or `switchover rollback` to leave that behind",
     )
 
 
-async def written_since(context: Context) -> Sequence[TableChange]:
-    """The rows of the target that differ from the source, which the fence keeps as it was."""
-    found = await changes(context.source, context.target, context.app)
-    return [each for each in found if each.inserted or each.updated or each.deleted]
+async def written_since(context: Context) -> Changes:
+    """What the target has that the source, which the fence keeps as it was, has not."""
+    return await changes(context.source, context.target, context.app)
 
 
-def change_words(written: Sequence[TableChange]) -> str:
-    """The rows in words, table by table."""
-    return "; ".join(
-        f"{each.table}: {each.inserted} inserted, {each.updated} updated, {each.deleted} deleted" for each in written
-    )
-
-
-def change_facts(written: Sequence[TableChange]) -> list[Json]:
-    """The rows for the journal and the report."""
-    return [
-        {"table": each.table, "inserted": each.inserted, "updated": each.updated, "deleted": each.deleted}
-        for each in written
+def change_lines(written: Changes) -> list[str]:
+    """The rows in words, table by table, then what else differs."""
+    rows = [
+        f"{each.table}: {each.inserted} inserted, {each.updated} updated, {each.deleted} deleted"
+        for each in written.tables
     ]
+    return [*rows, *written.beside]
+
+
+def change_words(written: Changes) -> str:
+    """The same in one line, short enough to be read."""
+    lines = change_lines(written)
+    more = f"; and {len(lines) - SHOWN:,} more" if lines[SHOWN:] else ""
+    return plain("; ".join(lines[:SHOWN]), 2000) + more
+
+
+def change_facts(written: Changes) -> Facts:
+    """The same for the journal and the report."""
+    rows: list[Json] = [
+        {"table": each.table, "inserted": each.inserted, "updated": each.updated, "deleted": each.deleted}
+        for each in written.tables
+    ]
+    if not written.beside:
+        return {"changes": rows}
+    kept: list[Json] = list(written.beside[:SHOWN])
+    return {"changes": rows, "also": kept, "also_in_all": len(written.beside)}

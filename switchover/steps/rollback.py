@@ -15,7 +15,7 @@ from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
 from switchover.steps.fencing import fenced_before, lower
 from switchover.steps.following import follow_action, names_back_action, views_action
 from switchover.steps.maintenance import maintenance_action
-from switchover.steps.opening import change_facts, written_since
+from switchover.steps.opening import change_facts, change_lines, written_since
 from switchover.steps.turn import Turn
 from switchover.steps.turning import may_undo, paused_actions, ready_action
 
@@ -114,10 +114,10 @@ def _close(context: Context) -> Action:
     async def apply(live: Live) -> Facts:
         await close_database(context.target, context.app, context.app_prefix)
         written = await written_since(context)
-        for each in written:
-            live.log(f"{each.table}: {each.inserted} inserted, {each.updated} updated, {each.deleted} deleted")
-        counted.update(changes=change_facts(written))
-        return {"changes": change_facts(written)}
+        for line in change_lines(written):
+            live.log(line)
+        counted.update(change_facts(written))
+        return change_facts(written)
 
     return Action(
         "close-target",

@@ -215,9 +215,12 @@ def _writes_action(context: Context, runner: Runner) -> Action:
     async def apply(live: Live) -> Facts:
         written = await written_since(context)
         if written and context.progress().passed is not Passed.YES:
-            seen: dict[str, Json] = {"kind": FIRST_WRITE, "table": written[0].table}
+            seen: dict[str, Json] = {
+                "kind": FIRST_WRITE,
+                **({"table": written.tables[0].table} if written.tables else {}),
+            }
             runner.journal.append(Draft(StepName.VERIFY, "", What.EVIDENCE, seen))
-        looked.update(changes=change_facts(written), at=datetime.now(UTC).isoformat(timespec="seconds"))
+        looked.update(**change_facts(written), at=datetime.now(UTC).isoformat(timespec="seconds"))
         return {}
 
     return Action(
@@ -225,7 +228,10 @@ def _writes_action(context: Context, runner: Runner) -> Action:
         "count the rows written on the target since it opened",
         observe,
         apply,
-        does=("compare the target with the fenced source, row by row by primary key where tables differ",),
+        does=(
+            "compare the target with the fenced source: schema and sequences, and row by row by primary key where "
+            "tables differ",
+        ),
         deadline_s=86400,
         interruptible=True,
     )

@@ -9,7 +9,7 @@ import pytest
 from psycopg import AsyncConnection
 
 from switchover.postgres.connect import connect
-from switchover.postgres.rowdiff import count_changes, explain
+from switchover.postgres.rowdiff import Reading, count_changes, explain
 from switchover.postgres.sequences import read_sequences
 from switchover.postgres.sums import sum_up
 from switchover.postgres.table import read_tables
@@ -59,8 +59,9 @@ async def test_the_rows_that_differ_are_found_and_few_locks_kept(pair: Pair, key
         tables = await read_tables(ours)
         before = await locks(ours)
         for table in tables:
-            changes = await count_changes(ours, theirs, table)
+            sides = Reading(ours, table), Reading(theirs, table)
+            changes = await count_changes(*sides)
             assert (changes.updated if key else changes.deleted) == 1
-            assert await explain(ours, theirs, table)
+            assert await explain(*sides)
         assert await locks(ours) == before
         assert await locks(theirs) < before

@@ -176,6 +176,12 @@ async def test_an_applications_own_keys_stay_out_of_the_journal(side: Side) -> N
     fence = Fence()
     before = await fence.read_before(side.db, APP)
     assert "canary" not in json.dumps(before.to_json())
+    assert before.settings is not None
+    side.cluster.run(f"ALTER DATABASE {side.name} SET app.second = 'canary'")
+    (first, second) = (await fence.read_before(side.db, APP)).settings or ()
+    assert before.settings == (first,)
+    assert first.partition("=#")[2] != second.partition("=#")[2], "equal values are not seen to be equal"
+    side.cluster.run(f"ALTER DATABASE {side.name} RESET app.second")
     side.cluster.run(f"ALTER DATABASE {side.name} SET app.jwt_secret = 'another'")
     assert await fence.read_before(side.db, APP) != before
 

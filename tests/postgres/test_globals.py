@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import traceback
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +30,8 @@ from switchover.postgres.globals.read import mattering, read_globals, read_named
 from switchover.postgres.guard import read_fact, write_fact
 from switchover.steps.context import Context
 from switchover.steps.globals import globals_action
-from tests.postgres.conftest import APP, Pair, Side
+from tests.postgres.conftest import APP, Pair, Side, make_pair
+from tests.servers.postgres import Cluster
 
 SECRET = "key-of-the-shop"  # an application's own setting
 HOSTILE = ("quo\"te's", "new\nline", "ünï \U0001d518 \u202e", "select", "  spaces ", "back\\slash", "$$;--", "PUBLIC")
@@ -76,7 +78,8 @@ class Zoo:
             f"REVOKE CONNECT ON DATABASE {self.source} FROM PUBLIC",
             f"GRANT SET ON PARAMETER log_min_duration_statement TO {q('app')} WITH GRANT OPTION",
         ):
-            side.cluster.run(statement)
+            modern = side.cluster.major >= 16
+            side.cluster.run(statement if modern else re.sub(" WITH (INHERIT|ADMIN) .*", "", statement))
         side.run(f"BEGIN READ WRITE; CREATE SCHEMA s AUTHORIZATION {q('owner')}; COMMIT")
 
     def quoted(self, name: str) -> str:
@@ -158,6 +161,31 @@ async def test_all_that_surrounds_a_database_is_copied(zoo: Zoo) -> None:
     kinds = Counter(each.kind for each in made)
     assert kinds == {"role": 5, "membership": 4, "setting": 5 + 3, "privilege": 3, "withheld": 1}
     assert await told_apart(pair) == {}
+
+
+@pytest.fixture(scope="module")
+def early_server(servers_folder: Path) -> Iterator[Cluster]:
+    cluster = Cluster(servers_folder / "early", 15).start()
+    yield cluster
+    cluster.stop()
+
+
+async def test_from_15_to_16_all_is_copied_compares_the_same_and_is_taken_away(
+    early_server: Cluster, old_server: Cluster
+) -> None:
+    """In 15 a member inherits by its own attribute, in 16 by the membership."""
+    pair = make_pair(early_server, old_server)
+    zoo = Zoo(pair)
+    zoo.make()
+    before = everything(pair.target)
+    made = await copy_globals(pair.source.db, pair.target.db, APP)
+    assert {each.kind for each in made} == {"role", "membership", "setting", "privilege", "withheld"}
+    assert await told_apart(pair) == {}
+    assert await apart(pair) == []
+    assert await drop_globals(pair.target.db, APP) == ()
+    assert everything(pair.target) == before
+    pair.source.cluster.run(f"DROP DATABASE {zoo.source}")
+    pair.target.cluster.run(f"DROP DATABASE {zoo.target}")
 
 
 async def test_the_old_password_opens_the_new_server(pair: Pair) -> None:
@@ -337,13 +365,15 @@ async def test_every_fix_mends_what_it_is_given_for(zoo: Zoo) -> None:
         f"GRANT CONNECT ON DATABASE {zoo.target} TO PUBLIC",
         f"REVOKE SET ON PARAMETER log_min_duration_statement FROM {zoo.quoted('app')}",
         f"ALTER DATABASE {zoo.target} OWNER TO {zoo.quoted('other')}",
+        f"ALTER DATABASE {zoo.target} CONNECTION LIMIT 9",
+        f"COMMENT ON DATABASE {zoo.target} IS 'it''s new'",
     ):
         pair.target.cluster.run(statement)
     before = everything(pair.target)
     assert await copy_globals(pair.source.db, pair.target.db, APP) == ()
     assert everything(pair.target) == before
     found = await told_apart(pair)
-    assert set(found) == {"role-differs", "settings", "privileges", "database-owner"}
+    assert set(found) == {"role-differs", "settings", "privileges", "database-owner", "database-differs"}
     for each in found.values():
         pair.target.cluster.run(each.fix)
     assert await told_apart(pair) == {}

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from switchover.postgres.compare import Verdict, changes, compare
+from switchover.postgres.changes import changes
+from switchover.postgres.compare import Verdict, compare
 from tests.postgres.conftest import APP, Pair, silent
 
 SHOP = """
@@ -97,8 +98,8 @@ PLANTED = {
     "a disabled trigger": "ALTER TABLE things DISABLE TRIGGER watch",
     "a changed function": "CREATE OR REPLACE FUNCTION f(i int) RETURNS int LANGUAGE sql AS 'SELECT i + 2'",
     "a changed view": "CREATE OR REPLACE VIEW seen AS SELECT id, b AS a FROM things",
-    "a stale materialized view": "DELETE FROM things WHERE id = 3; INSERT INTO things (id) VALUES (3); "
-    "REFRESH MATERIALIZED VIEW kept",
+    "a stale materialized view": "INSERT INTO things (id) VALUES (9); REFRESH MATERIALIZED VIEW kept; "
+    "DELETE FROM things WHERE id = 9",
     "a materialized view not populated": "REFRESH MATERIALIZED VIEW kept WITH NO DATA",
     "a default": "ALTER TABLE things ALTER at SET DEFAULT '2020-01-01'",
     "a not null": "ALTER TABLE things ALTER m SET NOT NULL",
@@ -167,6 +168,8 @@ AROUND = {
     "a role's setting": ("role setting", "ALTER ROLE {app} SET work_mem = '1MB'"),
     "a role's setting in the database": ("role setting", "ALTER ROLE {app} IN DATABASE {db} SET work_mem = '1MB'"),
     "a database's setting": ("database setting", "ALTER DATABASE {db} SET work_mem = '1MB'"),
+    "a database's limit": ("database connection limit", "ALTER DATABASE {db} CONNECTION LIMIT 7"),
+    "a database's comment": ("database comment", "COMMENT ON DATABASE {db} IS 'the shop'"),
     "a database's privilege": ("database privileges", "GRANT CREATE ON DATABASE {db} TO {app}"),
     "a database's privilege less": ("database privileges", "REVOKE TEMPORARY ON DATABASE {db} FROM PUBLIC"),
 }
@@ -185,6 +188,7 @@ HARMLESS = {
     "a rewritten table": "ALTER TABLE things SET LOGGED; VACUUM FULL things",
     "a materialized view refreshed": "REFRESH MATERIALIZED VIEW kept",
     "the fence's setting": "ALTER DATABASE {db} SET default_transaction_read_only = off",
+    "the fence": "ALTER DATABASE {db} CONNECTION LIMIT 0; ALTER DATABASE {db} SET default_transaction_read_only = on",
     "a password": "ALTER ROLE {app} PASSWORD 'another'",
     "a role that has nothing here": "CREATE ROLE {other} SUPERUSER; GRANT {group} TO {other}; "
     "ALTER ROLE {other} SET work_mem = '1MB'",
@@ -275,7 +279,20 @@ async def test_rows_of_a_table_parted_otherwise_are_the_same_when_told(pair: Pai
     assert (found.verdict, found.differences) == (Verdict.SAME, ())
     pair.target.run("UPDATE m SET v = 'y' WHERE id = 7")
     found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent, partitions=False)
-    assert found.differences == ("table public.m: 300 rows on the source, 300 rows on the target, contents differ",)
+    assert found.differences == (
+        "table public.m: 300 rows on the source, 300 rows on the target, contents differ: "
+        "different (2025-06-08,7) in v",
+    )
+    pair.both("CREATE TABLE k (id int, v text) PARTITION BY LIST (id)")
+    pair.source.run("CREATE TABLE k_1 PARTITION OF k FOR VALUES IN (1); CREATE TABLE k_rest PARTITION OF k DEFAULT")
+    pair.target.run("UPDATE m SET v = 'x' WHERE id = 7; CREATE TABLE k_all PARTITION OF k DEFAULT")
+    pair.source.run("INSERT INTO k VALUES (1, 'a'), (2, 'b')")
+    pair.target.run("INSERT INTO k VALUES (1, 'a'), (3, 'c')")
+    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent, partitions=False)
+    assert found.differences == (
+        "table public.k: 2 rows on the source, 2 rows on the target, contents differ: "
+        "1 row missing, on the source at public.k_rest (0,1); 1 row extra, on the target at public.k_all (0,2)",
+    )
 
 
 async def test_the_columns_of_a_different_row_are_named(shops: Pair) -> None:
@@ -292,7 +309,7 @@ async def test_changes_are_counted_exactly_by_key_and_as_a_multiset_without_one(
     )
     found = {
         each.table: (each.inserted, each.updated, each.deleted)
-        for each in await changes(shops.source.db, shops.target.db, APP)
+        for each in (await changes(shops.source.db, shops.target.db, APP)).tables
     }
     assert found == {"public.things": (2, 1, 0), "public.refers": (0, 0, 1), "public.keyless": (1, 0, 1)}
 

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from switchover.demo.lab import free_port
 from switchover.postgres import preflight as package
+from switchover.postgres.compare import compare
 from switchover.postgres.connect import Database, connect
 from switchover.postgres.finding import Finding, Severity
 from switchover.postgres.globals import copy_globals
@@ -26,7 +27,7 @@ from switchover.postgres.preflight.check import Check, run_checks
 from switchover.postgres.preflight.supported import is_ended, is_unsafe, skips_marks
 from switchover.postgres.programs import client_release
 from switchover.steps.fitness import drift, journaled
-from tests.postgres.conftest import APP, Pair, Side, clean
+from tests.postgres.conftest import APP, Pair, Side, clean, silent
 from tests.servers.postgres import Cluster, server_account
 from tests.servers.wait import until
 
@@ -108,6 +109,12 @@ PLANTED: tuple[tuple[str, str, str, bool], ...] = (
         "CREATE SCHEMA switchover; CREATE TABLE switchover.run (x int PRIMARY KEY); CREATE TABLE switchover.fact ();"
         "CREATE TABLE switchover.t (); CREATE FUNCTION switchover.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "function switchover.f(), table switchover.t",
+        False,
+    ),
+    (
+        "system-schema-objects",
+        "CREATE FUNCTION pg_catalog.mine() RETURNS int LANGUAGE sql AS 'SELECT 1';CREATE TABLE information_schema.t ()",
+        "function pg_catalog.mine(), table information_schema.t",
         False,
     ),
     ("dropped-defaults", "DROP SCHEMA public; DROP EXTENSION plpgsql", "extension plpgsql, schema public", True),
@@ -654,6 +661,19 @@ async def test_collations_that_have_changed_under_their_indexes(debian: Side, pa
     assert "collation public.de, made with 1.0, has " in finding.evidence
     debian.run(finding.fix)
     assert "source-collation-version" not in await between(debian.db, pair.target.db)
+
+
+async def test_a_database_that_sorts_by_another_library_is_not_the_same(debian: Side) -> None:
+    debian.cluster.run("CREATE DATABASE plain TEMPLATE template0")
+    debian.cluster.run("CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de'")
+    by_libc, by_icu = debian.db.named("plain"), debian.db.named("icu")
+    found = await compare(by_libc, by_icu, APP, on_progress=silent, globals=True)
+    assert found.differences == (
+        "locale database is (C.UTF-8,C.UTF-8,i,de,) on the target, (C.UTF-8,C.UTF-8,c,,) on the source",
+    )
+    assert (await between(by_libc, by_icu))["locale"].evidence == (
+        "the source sorts as C.UTF-8, C.UTF-8, the target as C.UTF-8, C.UTF-8, ICU de"
+    )
 
 
 async def test_the_way_to_a_server_is_judged(debian: Side, pair: Pair) -> None:

@@ -152,8 +152,16 @@ WHERE t.spcname NOT IN ('pg_default', 'pg_global')
 """
 TABLESPACES = "SELECT spcname FROM pg_tablespace"
 
+_FENCED = """d.datconnlimit = 0 AND EXISTS (SELECT FROM pg_db_role_setting s, unnest(s.setconfig) e
+  WHERE s.setdatabase = d.oid AND s.setrole = 0
+  AND lower(e) ~ '^default_transaction_read_only=(on|true|yes|1)$')"""
+"""How a fence leaves a database, and one that is closed: what its limit was, nobody can see."""
+
 SIDE = f"""
-SELECT d.datname, pg_get_userbyid(d.datdba), current_setting('password_encryption'),
+SELECT d.datname, pg_get_userbyid(d.datdba), CASE WHEN NOT ({_FENCED}) THEN d.datconnlimit END,
+  (SELECT c.description FROM pg_shdescription c WHERE c.objoid = d.oid AND c.classoid = 'pg_database'::regclass
+    AND NOT starts_with(c.description, 'switchover ')),
+  (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace), current_setting('password_encryption'),
   r.rolname, {_WORDS}, pg_has_role(d.datdba, 'USAGE')
 FROM pg_database d, pg_roles r WHERE d.oid = {_HERE} AND r.rolname = current_user
 """  # noqa: S608

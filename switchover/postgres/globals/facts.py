@@ -31,7 +31,19 @@ def global_facts(ours: Globals, theirs: Globals) -> tuple[Facts, Facts]:
     firsts = {role.name for side in (ours, theirs) for role in side.roles if role.first}
     owners = {ours.owner, theirs.owner}
     owned = ours.owner in ours.names - firsts
-    return _grouped(ours, firsts, owners, owned=owned), _grouped(theirs, firsts, owners, owned=owned)
+    limited = None not in (ours.limit, theirs.limit)
+    mine, other = (_grouped(side, firsts, owners, owned=owned) for side in (ours, theirs))
+    return {**mine, **_database(ours, limited=limited)}, {**other, **_database(theirs, limited=limited)}
+
+
+def _database(side: Globals, *, limited: bool) -> Facts:
+    """What is said of the database itself; its limit only where both sides show it."""
+    facts: Facts = {("database", "default tablespace"): (_quoted(side.tablespace),)}
+    if limited:
+        facts["database", "connection limit"] = (str(side.limit),)
+    if side.comment is not None:
+        facts["database", "comment"] = (side.comment,)
+    return facts
 
 
 def _grouped(side: Globals, firsts: Collection[str], owners: Collection[str], *, owned: bool) -> Facts:

@@ -230,6 +230,24 @@ def _places(ours: Globals, theirs: Globals) -> Iterator[Finding]:
         owned = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names)
         why = "the owner may make schemas, and also tables in schema public (pg_database_owner)"
         yield Finding("database-owner", "warn", says, _text([owned]), why)
+    if apart := list(_database(ours, theirs)):
+        says = "the databases themselves differ: " + "; ".join(each for each, _ in apart)
+        why = "a copy takes what the target's database has"
+        yield Finding("database-differs", "warn", plain(says), _text(fix for _, fix in apart), why)
+
+
+def _database(ours: Globals, theirs: Globals) -> Iterator[_Difference]:
+    name = sql.Identifier(theirs.database)
+    if None not in (ours.limit, theirs.limit) and ours.limit != theirs.limit:
+        says = f"connection limit {theirs.limit} on the target, not {ours.limit}"
+        yield says, sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}").format(name, sql.Literal(ours.limit))
+    if ours.comment != theirs.comment:
+        comment = sql.Literal(ours.comment)
+        yield "another comment on the target", sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, comment)
+    if ours.tablespace != theirs.tablespace:
+        says = f"default tablespace {plain(theirs.tablespace, 100)} on the target, not {plain(ours.tablespace, 100)}"
+        moved = sql.SQL("ALTER DATABASE {} SET TABLESPACE {}").format(name, sql.Identifier(ours.tablespace))
+        yield says, moved
 
 
 def _of(setting: Setting) -> str:

@@ -50,7 +50,7 @@ async def read_named(session: AsyncConnection, roles: dict[str, bool]) -> Global
 async def _read(session: AsyncConnection, roles: Collection[str], groups: Collection[str], *, hashes: bool) -> Globals:
     version, names = session.info.server_version, sorted(roles)
     passwords = dict(await _rows(session, catalog.HASHES, names)) if hashes else {}
-    [[database, owner, encryption, *who]] = await _rows(session, catalog.SIDE)
+    [[database, owner, limit, comment, tablespace, encryption, *who]] = await _rows(session, catalog.SIDE)
     privileges = await _rows(session, catalog.DATABASE_PRIVILEGES)
     if version >= PARAMETER_ACL_SINCE:
         privileges += await _rows(session, catalog.PARAMETER_PRIVILEGES, names)
@@ -58,6 +58,9 @@ async def _read(session: AsyncConnection, roles: Collection[str], groups: Collec
         version_num=version,
         database=database,
         owner=owner,
+        limit=limit,
+        comment=comment,
+        tablespace=tablespace,
         encryption=encryption,
         hashes=hashes,
         powers=await _powers(session, who),

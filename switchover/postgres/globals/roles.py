@@ -112,6 +112,12 @@ class Globals:
     version_num: int
     database: str
     owner: str
+    limit: int | None
+    """Of connections; None while the database is fenced or closed, which sets another."""
+    comment: str | None
+    """The database's; a mark of this program is none."""
+    tablespace: str
+    """Where the database's objects lie by default."""
     encryption: str
     """password_encryption: the kind of hash that the server makes."""
     hashes: bool

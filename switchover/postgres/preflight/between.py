@@ -132,9 +132,11 @@ def _sorting(ours: Look, theirs: Look) -> Iterator[Finding]:
 
 
 def _locale(locale: tuple[str | None, ...]) -> str:
-    collate, ctype, provider, name = locale
+    collate, ctype, provider, name, rules = locale
     known = {"i": "ICU", "b": "built-in"}.get(provider or "")
-    return plain(f"{collate}, {ctype}" + (f", {known} {name}" if known else ""), 200)
+    return plain(
+        f"{collate}, {ctype}" + (f", {known} {name}" if known else "") + (f" with rules {rules}" if rules else ""), 200
+    )
 
 
 def _extensions(ours: Look, theirs: Look) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from switchover.postgres.catalog import LOCALE
 from switchover.postgres.connect import connect, told
 from switchover.postgres.facts import ServerFacts, read_facts
 from switchover.postgres.finding import Finding
@@ -24,11 +25,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 
-_LOCALE = """
-SELECT d.datcollate, d.datctype, to_jsonb(d) ->> 'datlocprovider',
-  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
-FROM pg_database d WHERE d.datname = current_database()
-"""
+_LOCALE = f"SELECT {LOCALE} FROM pg_database d WHERE d.datname = current_database()"  # noqa: S608  constants only
 _SORTED_BY = "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
 
 _SETTINGS = """
@@ -102,7 +99,7 @@ class Look:
     side: Side
     facts: ServerFacts
     locale: tuple[str | None, ...]
-    """collate, ctype, provider, ICU's or the provider's own name."""
+    """collate, ctype, provider, ICU's or the provider's own name, rules of ICU."""
     sorted_by: str | None
     """The version of the library that sorts; None where it has none, or cannot be asked."""
     settings: dict[str, str]
@@ -136,7 +133,7 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
             return Look(
                 side,
                 facts,
-                (await (await session.execute(_LOCALE)).fetchall())[0],
+                (await (await session.execute(_LOCALE.encode())).fetchall())[0],
                 await _sorted_by(session),
                 dict(await (await session.execute(_SETTINGS, ([*APPLICATION, *SERVER],))).fetchall()),
                 dict(await (await session.execute(_INSTALLED)).fetchall()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from switchover.postgres.guard import TABLES
 from switchover.postgres.preflight.check import Check
+from switchover.postgres.unseen import SYSTEM_OBJECTS
 
 _USERS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'"
 _RELATION = f"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND {_USERS}"
@@ -25,6 +26,14 @@ OBJECTS: tuple[Check, ...] = (
         "schema switchover of the source holds what is not this program's",
         "the schema is this program's own, and is left out of the copy",
         "ALTER … SET SCHEMA for each, or ALTER SCHEMA switchover RENAME TO another name",
+    ),
+    Check(
+        "system-schema-objects",
+        "block",
+        SYSTEM_OBJECTS,
+        "the system's schemas hold what users have made",
+        "pg_dump leaves out what lies in pg_catalog and information_schema, and the fence does not reach it",
+        "ALTER … SET SCHEMA for each, or DROP it",
     ),
     Check(
         "dropped-defaults",
