@@ -284,6 +284,54 @@ async def test_an_older_target_and_one_database_under_two_names_are_refused(pair
     assert "target-name" in blocks(await between(pair.source.db, pair.target.db.named("postgres")))
 
 
+async def test_a_promoted_clone_is_another_database_though_it_has_its_origins_numbers(
+    servers_folder: Path, pair: Pair
+) -> None:
+    origin = pair.source.cluster
+    clone = Cluster(servers_folder / "clone", 16)
+    clone.folder.mkdir(mode=0o755)
+    clone.bin = origin.bin
+    argv = [origin.bin / "pg_basebackup", "-D", clone.data, "-c", "fast", "-h", "127.0.0.1", "-U", "postgres"]
+    subprocess.run([*argv, "-p", str(origin.port)], check=True, capture_output=True)
+    with (clone.data / "postgresql.conf").open("a") as conf:
+        conf.write(f"port = {clone.port}\n")
+    account = server_account()
+    subprocess.run(["chown", "-R", f"{account.pw_uid}:{account.pw_gid}", clone.folder], check=True)
+    clone.start()
+    try:
+        findings = await between(pair.source.db, Database.parse(clone.conninfo(pair.source.name)))
+        assert not {"same-database", "same-database-unknown"} & findings.keys()
+    finally:
+        clone.kill()
+
+
+async def test_whether_two_names_are_one_server_is_unknown_where_neither_may_be_asked(pair: Pair) -> None:
+    role = pair.source.role(f"blind_{pair.tag}")
+    blind = Database.parse(pair.source.cluster.conninfo(pair.source.name, role))
+    pair.source.run("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    assert "same-database" in blocks(await between(pair.source.db, blind))
+    pair.source.run("REVOKE EXECUTE ON FUNCTION pg_postmaster_start_time() FROM PUBLIC")
+    findings = await between(pair.source.db, blind)
+    assert findings["same-database-unknown"].severity == "warn"
+    assert "same-database-unknown" not in await between(blind, pair.target.db)
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+async def test_a_database_from_which_others_are_renamed_must_let_us_in(pair: Pair, side: str) -> None:
+    one = pair.source if side == "source" else pair.target
+    role = one.role(f"outside_{pair.tag}")
+    outside = Database.parse(one.cluster.conninfo(one.name, role))
+    assert f"{side}-no-postgres" not in await found(pair)
+    one.cluster.run("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+    try:
+        sides = (outside, pair.target.db) if side == "source" else (pair.source.db, outside)
+        finding = (await between(*sides))[f"{side}-no-postgres"]
+        assert finding.severity == "block"
+        assert "permission denied for database" in finding.evidence
+    finally:
+        one.cluster.run("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+
+
 async def test_tools_that_do_not_fit_are_named(pair: Pair, tmp_path: Path) -> None:
     assert (await found(pair, bin=tmp_path))["no-client"].severity == "block"
     old, new = pair.source.cluster, pair.target.cluster
@@ -479,7 +527,7 @@ async def test_what_may_not_be_looked_at_counts_as_unknown(pair: Pair) -> None:
     pair.source.run("REVOKE SELECT ON pg_stat_archiver FROM PUBLIC")
     finding = (await found(pair, role))["source-unseen"]
     unseen = "source-long-transactions, source-maintenance, source-archiving"
-    assert finding.evidence == f"{role} may not look on the source: {unseen}"
+    assert (finding.severity, finding.evidence) == ("warn", f"{role} may not look on the source: {unseen}")
     assert "source-archiving" not in await found(pair, role)
     assert "source-unseen" not in await found(pair)
     pair.source.run(f"GRANT SELECT ON pg_stat_archiver TO PUBLIC; {finding.fix}")

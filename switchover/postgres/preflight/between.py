@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
+    from switchover.postgres.facts import ServerFacts
     from switchover.postgres.preflight.look import Look, Other
 
 SKEW_S = 2.0
@@ -54,9 +55,7 @@ def _versions(ours: Look, theirs: Look, today: date) -> Iterator[Finding]:
 
 def _places(ours: Look, theirs: Look) -> Iterator[Finding]:
     mine, other = ours.facts, theirs.facts
-    if mine.system is not None and (mine.system, mine.oid) == (other.system, other.oid):
-        says = f"source and target are the same database, {plain(mine.name, 100)}"
-        yield Finding("same-database", "block", says, "name two", "the copy would take its own place")
+    yield from _one_place(mine, other)
     if other.name in (MAINTENANCE, "template1"):
         says = f"the target database is {other.name}, from which others are renamed; it cannot be renamed itself"
         why = "the copy is made beside it, and takes its name"
@@ -65,6 +64,20 @@ def _places(ours: Look, theirs: Look) -> Iterator[Finding]:
         says = f"the source is {mine.encoding}, the target {other.encoding}"
         fix = f"make the target database with ENCODING '{mine.encoding}'"
         yield Finding("encoding", "block", says, fix, "a letter that the target does not know ends the restore")
+
+
+def _one_place(mine: ServerFacts, other: ServerFacts) -> Iterator[Finding]:
+    """A physical clone has the cluster's number and the database's oid of its origin, but was started by itself."""
+    if (mine.oid, mine.name) != (other.oid, other.name):
+        return
+    if None not in (mine.started, other.started):
+        if mine.started == other.started:
+            says = f"source and target are the same database, {plain(mine.name, 100)}"
+            yield Finding("same-database", "block", says, "name two", "the copy would take its own place")
+    elif None in (mine.system, other.system) or mine.system == other.system:
+        says = "whether source and target are one server is not known: our role may not ask when it was started"
+        fix = "GRANT EXECUTE ON FUNCTION pg_postmaster_start_time() TO our role, on both sides"
+        yield Finding("same-database-unknown", "warn", says, fix, "the copy of a database would take its own place")
 
 
 def _permissions(theirs: Look) -> Iterator[Finding]:

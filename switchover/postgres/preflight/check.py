@@ -81,7 +81,7 @@ def _unseen(side: Side, ids: list[str], role: str) -> list[Finding]:
         return []
     says = f"{plain(role, 100)} may not look on the {side}: {', '.join(ids)}"
     why = "whether these hold is not known"
-    return [Finding(f"{side}-unseen", "info", says, f'GRANT pg_monitor TO "{plain(role, 100)}"', why)]
+    return [Finding(f"{side}-unseen", "warn", says, f'GRANT pg_monitor TO "{plain(role, 100)}"', why)]
 
 
 def some(names: list[str]) -> str:

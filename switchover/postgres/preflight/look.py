@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from switchover.postgres.connect import connect, told
+from switchover.postgres.connect import MAINTENANCE, connect, told
+from switchover.postgres.errors import PostgresError
 from switchover.postgres.facts import ServerFacts, read_facts
 from switchover.postgres.finding import Finding
 from switchover.postgres.globals.catalog import OWNERS
@@ -149,8 +150,24 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
                 {name: Other(*rest) for name, *rest in roles},
                 creates_roles,
                 grants_itself,
-                (*_path(side, db, session, pooled), *await run_checks(session, side, checks)),
+                (
+                    *_path(side, db, session, pooled),
+                    *await _maintenance(side, db, app),
+                    *await run_checks(session, side, checks),
+                ),
             )
+
+
+async def _maintenance(side: Side, db: Database, app: str) -> list[Finding]:
+    """Whether we get into the database from which others are made, renamed and closed."""
+    try:
+        async with await connect(db.named(MAINTENANCE), app):
+            return []
+    except PostgresError as error:
+        says = f"database {MAINTENANCE} of the {side} cannot be entered: {error}"
+        fix = f"let our role in: pg_hba.conf, GRANT CONNECT ON DATABASE {MAINTENANCE}; or CREATE DATABASE {MAINTENANCE}"
+        why = "from there databases are made, renamed and closed, and sessions of others ended"
+        return [Finding(f"{side}-no-postgres", "block", says, fix, why)]
 
 
 async def _sorted_by(session: AsyncConnection) -> str | None:
