@@ -42,6 +42,10 @@ class ServerFacts:
     def major(self) -> int:
         return self.version_num // 10000
 
+    @property
+    def minor(self) -> int:
+        return self.version_num % 10000
+
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int, current_setting('server_version'),
