@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
 from switchover.postgres.connect import connect, told
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
@@ -32,11 +34,17 @@ class ServerFacts:
     owner: bool
     """Whether our role is, or belongs to, the database's owner: only such a one may rename it."""
     system: str | None
-    """The cluster's own number; None where we may not read it."""
+    """The cluster's own number, which a physical clone shares; None where we may not read it."""
+    started: datetime | None
+    """When the running server was started, to the microsecond; None where we may not read it."""
 
     @property
     def major(self) -> int:
         return self.version_num // 10000
+
+    @property
+    def minor(self) -> int:
+        return self.version_num % 10000
 
 
 _FACTS = """
@@ -45,6 +53,8 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        r.rolsuper, r.rolcreatedb OR r.rolsuper, r.rolname, pg_has_role(d.datdba, 'USAGE')
 FROM pg_database d, pg_roles r WHERE d.datname = current_database() AND r.rolname = current_user
 """
+_SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
+_STARTED = "SELECT pg_postmaster_start_time()"
 
 
 async def server_facts(db: Database, app: str) -> ServerFacts:
@@ -58,15 +68,16 @@ async def read_facts(session: AsyncConnection) -> ServerFacts:
     """The same, by a session there is."""
     row = await (await session.execute(_FACTS)).fetchone()
     assert row is not None  # noqa: S101  one database, one role
-    return ServerFacts(*(*row, await _system(session)))
+    return ServerFacts(*(*row, await _permitted(session, _SYSTEM), await _permitted(session, _STARTED)))
 
 
-async def _system(session: AsyncConnection) -> str | None:
+async def _permitted(session: AsyncConnection, query: str) -> Any:
+    """Its one value; None where we may not ask."""
     try:
-        row = await (await session.execute("SELECT system_identifier::text FROM pg_control_system()")).fetchone()
+        row = await (await session.execute(query.encode())).fetchone()
     except psycopg.errors.InsufficientPrivilege:
         return None
-    return str(row[0]) if row is not None else None
+    return row[0] if row is not None else None
 
 
 async def write_mark(session: AsyncConnection) -> str:

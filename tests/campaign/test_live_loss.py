@@ -23,7 +23,8 @@ import pytest
 
 from switchover.demo import texts
 from switchover.demo.lab import Lab
-from switchover.plan.progress import Passed
+from switchover.plan.decide import step_of
+from switchover.plan.outline import StepName
 from tests.campaign.payers import SCHEMA, Payers
 from tests.e2e.live import left
 from tests.e2e.world import Ended, World
@@ -88,8 +89,10 @@ def turned(world: World, payers: Payers, live: str, fault: Fault, chance: random
     for tries in range(TRIES):
         if ended.code == 0:
             return tries
-        print(f"    code {ended.code}: {' | '.join(ended.err.strip().splitlines()[-3:])}", flush=True)
-        if ended.code == 1 and world.progress().passed is (Passed.NOT if live == "new" else Passed.YES):
+        progress = world.progress()
+        state = step_of(progress, StepName.CUTOVER) if live == "new" else progress.rollback
+        print(f"    code {ended.code}: {state.why if state and ended.code >= 0 else 'killed'}", flush=True)
+        if state is not None and state.put_back:
             taken(payers, "old" if live == "new" else "new")
         ended = go()
     assert ended.code == 0, ended.err

@@ -15,8 +15,9 @@ from switchover.postgres.replication.link import forward
 from switchover.postgres.replication.published import publish
 from switchover.postgres.replication.unsuited import schema_findings
 from tests.postgres.conftest import APP, Pair, clean, make_pair
-from tests.postgres.replicating import ahead, back, follow, left_of, remove_all
+from tests.postgres.replicating import ahead, back, follow, left_of, remove_all, writing
 from tests.servers.postgres import Cluster
+from tests.servers.wait import until
 
 SCHEMA = """
 CREATE TABLE fine (id int PRIMARY KEY, j json);
@@ -33,6 +34,9 @@ CREATE SEQUENCE free;
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
 CREATE TRIGGER always BEFORE INSERT ON fine FOR EACH ROW EXECUTE FUNCTION touch();
 ALTER TABLE fine ENABLE ALWAYS TRIGGER always;
+CREATE RULE also AS ON INSERT TO fine DO ALSO NOTIFY news; ALTER TABLE fine ENABLE REPLICA RULE also;
+CREATE RULE usual AS ON DELETE TO fine DO ALSO NOTIFY news;
+CREATE TABLE apart (id int PRIMARY KEY, r int4range, EXCLUDE USING gist (r WITH &&));
 SELECT lo_from_bytea(0, 'x')
 """
 
@@ -65,6 +69,10 @@ async def test_what_a_schema_needs_beside_replication_is_said(pair: Pair) -> Non
         "replicate-views": "info",
         "replicate-sequences": "info",
         "replicate-triggers": "warn",
+        "replicate-rules": "info",
+        "replicate-generated": "info",
+        "replicate-deferrable": "info",
+        "replicate-exclusion": "info",
         "replicate-guarded": "block",
         "replicate-large-objects": "warn",
     }
@@ -76,15 +84,22 @@ async def test_what_a_schema_needs_beside_replication_is_said(pair: Pair) -> Non
     assert "busy" in found["identity-full"].why
     assert found["identity-generated"].evidence.endswith(": public.made")
     assert "fine" not in found["identity-full"].evidence
+    for name, says in (
+        ("rules", "fine.also"),
+        ("generated", "public.made.id"),
+        ("deferrable", "late.late_pkey"),
+        ("exclusion", "apart.apart_r_excl"),
+    ):
+        assert found[f"replicate-{name}"].evidence.endswith(f": {says}")
     pair.source.run("DROP TABLE guarded")
 
 
 async def test_a_table_that_could_not_be_updated_any_more_is_not_published(pair: Pair) -> None:
     """PostgreSQL 18 refuses every UPDATE of a published row that is known by a generated column; 16 does not."""
     pair.both("CREATE TABLE t (n int, g int GENERATED ALWAYS AS (n + 1) STORED)")
-    assert [each.id for each in await schema_findings(pair.source.db, APP)] == ["identity-full"]
+    assert [each.id for each in await schema_findings(pair.source.db, APP)] == ["identity-full", "replicate-generated"]
     found = await schema_findings(pair.source.db, APP, version_num=180000)
-    assert [each.id for each in found] == ["identity-generated"]
+    assert [each.id for each in found] == ["identity-generated", "replicate-generated"]
     await publish(ahead(pair), APP)
     with pytest.raises(ReplicationFailed, match=r"no row of public\.t could be changed"):
         await publish(back(pair), APP)
@@ -104,6 +119,16 @@ async def test_a_pair_that_is_fit_has_no_block_and_trying_leaves_nothing(pair: P
         assert {each.severity for each in found} == {"info"}
     for side in (pair.source, pair.target):
         assert left_of(side) == []
+
+
+async def test_how_much_log_the_copy_will_keep_is_measured_and_said(pair: Pair) -> None:
+    fill = "INSERT INTO filled SELECT repeat('x', 1000) FROM generate_series(1, 1000)"
+    pair.source.run("CREATE TABLE filled (x text)")
+    with writing(pair.source, fill):
+        found = by_id(await link_findings(ahead(pair), APP))
+        assert "source-wal-rate" not in by_id(await link_findings(back(pair), APP, BEHIND))
+    assert found["source-wal-rate"].severity == "info"
+    assert "B of log a second just now: each hour of copying keeps " in found["source-wal-rate"].evidence
 
 
 async def test_a_standing_link_does_not_count_against_itself(pair: Pair) -> None:
@@ -141,6 +166,7 @@ async def test_servers_that_are_not_set_up_for_it_are_said(servers_folder: Path,
     conf = (
         "wal_level = replica\nmax_replication_slots = 0\nmax_wal_senders = 0\nmax_slot_wal_keep_size = 1GB\n"
         "idle_replication_slot_timeout = 1h\nmax_logical_replication_workers = 0\n"
+        "wal_sender_timeout = 0\nlogical_decoding_work_mem = 1MB\n"
     )
     weak = Cluster(servers_folder / "weak", 18, conf=conf).start()
     pair = make_pair(weak, new_server)
@@ -148,6 +174,13 @@ async def test_servers_that_are_not_set_up_for_it_are_said(servers_folder: Path,
         found = by_id(await link_findings(ahead(pair), APP))
         expected = {"source-wal-level", "source-slots", "source-senders", "source-slot-keep", "source-slot-idle"}
         assert expected <= found.keys()
+        assert found["source-sender-timeout"].evidence == "wal_sender_timeout on the source is off"
+        assert found["source-decoding-memory"].evidence == "logical_decoding_work_mem on the source is 1.0 MB"
+        weak.run("ALTER SYSTEM SET wal_sender_timeout = '5s'")
+        weak.run("SELECT pg_reload_conf()")
+        until(lambda: weak.run("SELECT 1 WHERE current_setting('wal_sender_timeout') = '5s'"), "the setting is read")
+        short = by_id(await link_findings(ahead(pair), APP))["source-sender-timeout"]
+        assert (short.severity, short.evidence) == ("warn", "wal_sender_timeout on the source is 5s")
         assert "1h" in found["source-slot-idle"].evidence
         behind = by_id(await link_findings(back(pair), APP, BEHIND))
         assert behind["source-workers"].severity == "block"

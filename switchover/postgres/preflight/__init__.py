@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from switchover.postgres.preflight.activity import SOURCE_CLIENTS, activity
+from switchover.postgres.preflight.attached import ATTACHED
 from switchover.postgres.preflight.between import between
 from switchover.postgres.preflight.clients import MARKED, client_findings
 from switchover.postgres.preflight.health import SOURCE_ONLY, TARGET_ONLY, health
 from switchover.postgres.preflight.look import look
 from switchover.postgres.preflight.objects import OBJECTS
+from switchover.postgres.preflight.sequences import SEQUENCES
 from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
 from switchover.postgres.preflight.supported import skips_marks
 from switchover.postgres.programs import COPYING, client_release
@@ -19,8 +22,12 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
     from switchover.postgres.finding import Finding
 
-SOURCE = (*OBJECTS, *health("source"), *SOURCE_ONLY)
-TARGET = (*health("target"), *TARGET_ONLY)
+SOURCE = (
+    *(*OBJECTS, *SEQUENCES, *ATTACHED),
+    *(*health("source"), *SOURCE_ONLY),
+    *(*activity("source"), *SOURCE_CLIENTS),
+)
+TARGET = (*health("target"), *TARGET_ONLY, *activity("target"))
 CONDITIONAL = (SUPERUSER_ONLY, MARKED)
 """Asked of the source, and of concern only with some targets and some client programs."""
 

@@ -10,17 +10,18 @@ from switchover.postgres.connect import MAINTENANCE
 from switchover.postgres.finding import Finding
 from switchover.postgres.globals.roles import SINCE_ADMIN
 from switchover.postgres.preflight.check import some
-from switchover.postgres.preflight.look import APPLICATION
-from switchover.postgres.preflight.supported import END_OF_LIFE, is_ended
-from switchover.words import plain, size
+from switchover.postgres.preflight.furnished import capacity, clocks, settings
+from switchover.postgres.preflight.sorting import sorting
+from switchover.postgres.preflight.supported import END_OF_LIFE, YEAR_OLD, is_ended, is_old
+from switchover.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
 
+    from switchover.postgres.facts import ServerFacts
     from switchover.postgres.preflight.look import Look, Other
 
-SKEW_S = 2.0
 NEEDS_PRELOAD = frozenset({"timescaledb", "pg_cron", "pglogical", "citus", "pgaudit", "pg_stat_statements", "age"})
 """Extensions that do nothing, or cannot be made, unless their library is loaded at start."""
 
@@ -31,12 +32,12 @@ def between(ours: Look, theirs: Look, today: date) -> Iterator[Finding]:
     yield from _places(ours, theirs)
     yield from _permissions(theirs)
     yield from _acting(ours, theirs)
-    yield from _sorting(ours, theirs)
+    yield from sorting(ours, theirs)
     yield from _extensions(ours, theirs)
     yield from _preloaded(ours, theirs)
-    yield from _capacity(ours, theirs)
-    yield from _settings(ours, theirs)
-    yield from _clocks(ours, theirs)
+    yield from capacity(ours, theirs)
+    yield from settings(ours, theirs)
+    yield from clocks(ours, theirs)
 
 
 def _versions(ours: Look, theirs: Look, today: date) -> Iterator[Finding]:
@@ -45,18 +46,33 @@ def _versions(ours: Look, theirs: Look, today: date) -> Iterator[Finding]:
         says = f"the target is {theirs.facts.version}, older than the source's {ours.facts.version}"
         fix = "make the target with the source's major version or a newer one"
         yield Finding("older-target", "block", says, fix, "a dump cannot go to an older major version")
-    if is_ended(theirs.facts.major, today):
-        end = END_OF_LIFE.get(theirs.facts.major)
-        says = f"PostgreSQL {theirs.facts.major} of the target gets no more fixes" + (f" since {end}" if end else "")
-        why = "the next switchover would be due at once"
-        yield Finding("target-ended", "warn", says, f"make the target with PostgreSQL {max(END_OF_LIFE)}", why)
+    for each in (ours, theirs):
+        yield from _mended(each, today)
+
+
+def _mended(side: Look, today: date) -> Iterator[Finding]:
+    """Whether that release is still mended, and has been."""
+    major, newest = side.facts.major, max(END_OF_LIFE)
+    if is_ended(major, today):
+        end = END_OF_LIFE.get(major)
+        says = f"PostgreSQL {major} of the {side.side} gets no more fixes" + (f" since {end}" if end else "")
+        if side.side == "source":
+            yield Finding("source-ended", "info", says, "move to a major version that does")
+        else:
+            why = "the next switchover would be due at once"
+            yield Finding("target-ended", "warn", says, f"make the target with PostgreSQL {newest}", why)
+    if is_old(major, side.facts.minor):
+        says = (
+            f"the {side.side} is {side.facts.version}: it lacks the fixes from {major}.{YEAR_OLD[major]} on, of a year"
+        )
+        fix = f"install the newest minor release of PostgreSQL {major} and restart; the data stay as they are"
+        why = "among them are holes, and faults that lose or break rows and indexes"
+        yield Finding(f"{side.side}-old-release", "warn", says, fix, why)
 
 
 def _places(ours: Look, theirs: Look) -> Iterator[Finding]:
     mine, other = ours.facts, theirs.facts
-    if mine.system is not None and (mine.system, mine.oid) == (other.system, other.oid):
-        says = f"source and target are the same database, {plain(mine.name, 100)}"
-        yield Finding("same-database", "block", says, "name two", "the copy would take its own place")
+    yield from _one_place(mine, other)
     if other.name in (MAINTENANCE, "template1"):
         says = f"the target database is {other.name}, from which others are renamed; it cannot be renamed itself"
         why = "the copy is made beside it, and takes its name"
@@ -65,6 +81,20 @@ def _places(ours: Look, theirs: Look) -> Iterator[Finding]:
         says = f"the source is {mine.encoding}, the target {other.encoding}"
         fix = f"make the target database with ENCODING '{mine.encoding}'"
         yield Finding("encoding", "block", says, fix, "a letter that the target does not know ends the restore")
+
+
+def _one_place(mine: ServerFacts, other: ServerFacts) -> Iterator[Finding]:
+    """A physical clone has the cluster's number and the database's oid of its origin, but was started by itself."""
+    if (mine.oid, mine.name) != (other.oid, other.name):
+        return
+    if None not in (mine.started, other.started):
+        if mine.started == other.started:
+            says = f"source and target are the same database, {plain(mine.name, 100)}"
+            yield Finding("same-database", "block", says, "name two", "the copy would take its own place")
+    elif None in (mine.system, other.system) or mine.system == other.system:
+        says = "whether source and target are one server is not known: our role may not ask when it was started"
+        fix = "GRANT EXECUTE ON FUNCTION pg_postmaster_start_time() TO our role, on both sides"
+        yield Finding("same-database-unknown", "warn", says, fix, "the copy of a database would take its own place")
 
 
 def _permissions(theirs: Look) -> Iterator[Finding]:
@@ -118,27 +148,6 @@ def _identifier(name: str) -> str:
     return plain(sql.Identifier(name).as_string(None), 150)
 
 
-def _sorting(ours: Look, theirs: Look) -> Iterator[Finding]:
-    why = "lists come in another order; ranges and partitions by text hold other rows"
-    if ours.locale != theirs.locale:
-        mine, other = (_locale(each.locale) for each in (ours, theirs))
-        says = f"the source sorts as {mine}, the target as {other}"
-        fix = "make the target with the source's locale, or accept its order"
-        yield Finding("locale", "warn", says, fix, why)
-    elif ours.sorted_by != theirs.sorted_by and ours.sorted_by and theirs.sorted_by:
-        says = f"the source sorts by version {ours.sorted_by} of {ours.locale[0]}, the target by {theirs.sorted_by}"
-        fix = "nothing: the target's indexes are made anew; look at ranges and partitions by text"
-        yield Finding("locale-version", "warn", plain(says), fix, why)
-
-
-def _locale(locale: tuple[str | None, ...]) -> str:
-    collate, ctype, provider, name, rules = locale
-    known = {"i": "ICU", "b": "built-in"}.get(provider or "")
-    return plain(
-        f"{collate}, {ctype}" + (f", {known} {name}" if known else "") + (f" with rules {rules}" if rules else ""), 200
-    )
-
-
 def _extensions(ours: Look, theirs: Look) -> Iterator[Finding]:
     missing = sorted(ours.installed.keys() - theirs.offered.keys())
     if missing:
@@ -185,51 +194,3 @@ def _preloaded(ours: Look, theirs: Look) -> Iterator[Finding]:
         fix = f"ALTER SYSTEM SET shared_preload_libraries = '{plain(mine, 200)}', and restart the target"
         why = "an extension that needs its library fails, or silently does nothing"
         yield Finding("preload", "block" if needed else "warn", says, fix, why)
-
-
-def _capacity(ours: Look, theirs: Look) -> Iterator[Finding]:
-    room = f"{size(ours.facts.size_bytes)} are copied; how much room the target's disk has, no connection can tell"
-    fix = "df on the target's host: that much for the data, and half as much for WAL and sorting"
-    yield Finding("room", "info", room, fix, "a full disk stops the copy, and whatever else the server holds")
-    if theirs.connections < ours.connections:
-        says = f"max_connections is {theirs.connections} on the target, {ours.connections} on the source"
-        says += f", of which {ours.in_use} are in use now"
-        short = ours.in_use > theirs.connections * 0.9
-        fix = f"ALTER SYSTEM SET max_connections = {ours.connections}, and restart the target"
-        yield Finding("connections", "warn" if short else "info", says, fix, "the application is refused beyond that")
-    if theirs.standbys < ours.standbys:
-        says = f"{ours.standbys} standbys stream from the source, {theirs.standbys} from the target"
-        why = "from the switchover on there is less to fall back to"
-        yield Finding("fewer-standbys", "warn", says, "attach standbys to the target before the window", why)
-    if (ours.settings.get("archive_mode"), theirs.settings.get("archive_mode")) == ("on", "off"):
-        fix = "ALTER SYSTEM SET archive_mode = on with an archive_command, and restart the target"
-        why = "the target could not be recovered to a point in time"
-        yield Finding("no-archive", "warn", "the source archives its WAL, the target does not", fix, why)
-    if (ours.settings.get("data_checksums"), theirs.settings.get("data_checksums")) == ("on", "off"):
-        why = "broken pages of the target would go unnoticed"
-        fix = "pg_checksums --enable while the target is stopped"
-        yield Finding("no-checksums", "info", "the source checks its pages, the target does not", fix, why)
-
-
-def _settings(ours: Look, theirs: Look) -> Iterator[Finding]:
-    apart = [
-        f"{name} is {plain(ours.settings[name], 60) or 'empty'} on the source, "
-        f"{plain(theirs.settings[name], 60) or 'empty'} on the target"
-        for name in APPLICATION
-        if name in ours.settings and name in theirs.settings and ours.settings[name] != theirs.settings[name]
-    ]
-    if apart:
-        fix = "set them on the target as on the source, in postgresql.conf or with ALTER DATABASE … SET"
-        why = "the application finds other defaults after the switchover"
-        yield Finding("server-settings", "warn", plain(some(apart), 900), fix, why)
-
-
-def _clocks(ours: Look, theirs: Look) -> Iterator[Finding]:
-    off = [each for each in (ours, theirs) if abs(each.skew_s) > SKEW_S]
-    if off:
-        says = "; ".join(
-            f"the clock of the {each.side} is {abs(each.skew_s):.0f} s {'ahead' if each.skew_s > 0 else 'behind'}"
-            for each in off
-        )
-        why = "what the application dates by the server jumps at the switchover, and times in the report do not fit"
-        yield Finding("clock-skew", "warn", says, "set up chrony or systemd-timesyncd on that host", why)

@@ -43,30 +43,33 @@ class Check:
     """The first version that needs no asking any more."""
     needs: str = ""
     """The predefined role without whose privileges the answer would be empty."""
+    given: str = ""
+    """A condition in SQL without which there is nothing to ask, such as a table of some extension."""
 
 
-async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Check]) -> list[Finding]:
-    """Ask each in turn; what the role may not look at is named in a finding of its own, and counts as unknown."""
-    found, unseen = [], []
+async def ask(session: AsyncConnection, checks: Iterable[Check]) -> tuple[list[Finding], list[str]]:
+    """Ask each in turn: what was found, and the ids of what the role may not look at, which is for ``unseen``."""
+    found, hidden = [], []
     for check in checks:
-        if check.since <= session.info.server_version < check.before:
-            if not await _sees(session, check.needs):
-                unseen.append(check.id)
-                continue
-            try:
-                rows = await (await session.execute(check.query.encode())).fetchall()
-            except psycopg.errors.InsufficientPrivilege:
-                unseen.append(check.id)
-                continue
-            if rows:
-                found.append(_finding(check, rows))
-    return [*found, *_unseen(side, unseen, session.info.user)]
+        if not check.since <= session.info.server_version < check.before:
+            continue
+        if check.given and not await _is_so(session, check.given):
+            continue
+        if check.needs and not await _is_so(session, f"pg_has_role('{check.needs}', 'USAGE')"):
+            hidden.append(check.id)
+            continue
+        try:
+            rows = await (await session.execute(check.query.encode())).fetchall()
+        except psycopg.errors.InsufficientPrivilege:
+            hidden.append(check.id)
+            continue
+        if rows:
+            found.append(_finding(check, rows))
+    return found, hidden
 
 
-async def _sees(session: AsyncConnection, needs: str) -> bool:
-    if not needs:
-        return True
-    return await (await session.execute("SELECT pg_has_role(%s, 'USAGE')", (needs,))).fetchone() == (True,)
+async def _is_so(session: AsyncConnection, condition: str) -> bool:
+    return await (await session.execute(f"SELECT {condition}".encode())).fetchone() == (True,)
 
 
 def _finding(check: Check, rows: list[tuple[str, ...]]) -> Finding:
@@ -76,12 +79,13 @@ def _finding(check: Check, rows: list[tuple[str, ...]]) -> Finding:
     return Finding(check.id, check.severity, f"{check.says}: {some(names)}", fix, check.why)
 
 
-def _unseen(side: Side, ids: list[str], role: str) -> list[Finding]:
+def unseen(side: Side, ids: list[str], role: str) -> list[Finding]:
+    """What could not be asked is unknown, and counts as a no until it is accepted."""
     if not ids:
         return []
     says = f"{plain(role, 100)} may not look on the {side}: {', '.join(ids)}"
     why = "whether these hold is not known"
-    return [Finding(f"{side}-unseen", "info", says, f'GRANT pg_monitor TO "{plain(role, 100)}"', why)]
+    return [Finding(f"{side}-unseen", "warn", says, f'GRANT pg_monitor TO "{plain(role, 100)}"', why)]
 
 
 def some(names: list[str]) -> str:

@@ -1,13 +1,8 @@
-"""Whether a server is well, and what is going on on it just now: asked of both sides alike."""
+"""Whether a server is well: asked of both sides alike, but for what only one of them does."""
 
 from __future__ import annotations
 
 from switchover.postgres.preflight.check import Check
-
-OLD_S = 300
-"""A transaction that is open for longer is named."""
-
-_AGO = "format('%s min', (extract(epoch FROM clock_timestamp() - {}) / 60)::int)"
 
 
 def health(side: str) -> tuple[Check, ...]:
@@ -56,33 +51,6 @@ def health(side: str) -> tuple[Check, ...]:
             "VACUUM (FREEZE, VERBOSE) in that database first",
         ),
         Check(
-            f"{side}-long-transactions",
-            "warn",
-            f"""SELECT format('pid %s of %s, %s, %s', pid, usename, state, {_AGO.format("xact_start")}),
-              format('SELECT pg_terminate_backend(%s)', pid)
-            FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-            AND backend_type = 'client backend' AND NOT starts_with(application_name, 'switchover')
-            AND clock_timestamp() - xact_start > interval '{OLD_S} s' ORDER BY xact_start""",  # noqa: S608
-            f"transactions on the {side} are open for long",
-            "the fence waits for their locks, and ends them",
-            needs="pg_read_all_stats",
-        ),
-        Check(
-            f"{side}-maintenance",
-            "warn",
-            """SELECT what FROM (
-              SELECT format('%s of %s', command, relid::regclass) AS what, datname FROM pg_stat_progress_cluster
-              UNION ALL SELECT format('%s on %s', command, relid::regclass), datname FROM pg_stat_progress_create_index
-              UNION ALL SELECT format('base backup, %s', phase), current_database() FROM pg_stat_progress_basebackup
-              UNION ALL SELECT format('autovacuum against wraparound: %s', left(query, 100)), datname
-                FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query ~ 'to prevent wraparound'
-            ) AS p WHERE datname = current_database() ORDER BY 1""",
-            f"maintenance is running on the {side}",
-            "it takes the disk's time, and its locks exclude a copy or a fence, or are excluded by them",
-            "let it end before the window",
-            needs="pg_read_all_stats",
-        ),
-        Check(
             f"{side}-archiving",
             "warn",
             """SELECT format('%s has failed since %s', last_failed_wal, last_failed_time::timestamp(0))
@@ -110,14 +78,21 @@ def health(side: str) -> tuple[Check, ...]:
             since=150000,
         ),
         Check(
-            f"{side}-advisory-locks",
-            "info",
-            """SELECT format('pid %s', pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'switchover'))
-            GROUP BY pid ORDER BY pid""",
-            f"sessions on the {side} hold advisory locks",
-            "an application that relies on them must start anew on the target: locks are not copied",
+            f"{side}-slots-held",
+            "warn",
+            """SELECT format('slot %s%s, %s', slot_name,
+                CASE WHEN database <> current_database() THEN ' of database ' || database END,
+                concat_ws(', ', CASE WHEN NOT active THEN 'inactive' END,
+                  CASE WHEN wal_status <> 'reserved' THEN wal_status END,
+                  CASE WHEN safe_wal_size < 1073741824 THEN 'about to be lost' END)),
+              CASE WHEN wal_status = 'lost' THEN format('SELECT pg_drop_replication_slot(%L)', slot_name) END
+            FROM pg_replication_slots WHERE NOT starts_with(slot_name::text, 'switchover_')
+            AND (restart_lsn IS NOT NULL OR wal_status = 'lost')
+            AND (NOT active OR wal_status <> 'reserved' OR safe_wal_size < 1073741824) ORDER BY 1""",
+            f"slots hold back the log of the {side}, or have lost it",
+            "what is held fills the disk, the more so during a copy; who has lost it must begin anew",
+            "let what follows each slot go on, or SELECT pg_drop_replication_slot(name)",
+            since=130000,
         ),
     )
 
@@ -131,22 +106,6 @@ def _wraparound(share: str) -> str:
 
 SOURCE_ONLY: tuple[Check, ...] = (
     Check(
-        "lock-room",
-        "warn",
-        """SELECT format('%s tables and %s indexes, room for %s locks', tables, indexes, room) FROM (
-          SELECT count(*) FILTER (WHERE c.relkind IN ('r', 'p')) AS tables,
-            count(*) FILTER (WHERE c.relkind IN ('i', 'I')) AS indexes,
-            current_setting('max_locks_per_transaction')::int8 * (current_setting('max_connections')::int8
-              + current_setting('max_prepared_transactions')::int8) AS room
-          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-          WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_') AS t
-        WHERE tables + indexes > room * 0.8""",
-        "a dump, a comparison and the fence each lock every table at once, what reads a table locks its indexes too, "
-        "and the lock table is small",
-        "they would end with: out of shared memory (max_locks_per_transaction)",
-        "ALTER SYSTEM SET max_locks_per_transaction to twice what it is, and restart the source",
-    ),
-    Check(
         "snapshot-threshold",
         "block",
         "SELECT setting || ' min' FROM pg_settings WHERE name = 'old_snapshot_threshold' AND setting::int >= 0",
@@ -158,6 +117,17 @@ SOURCE_ONLY: tuple[Check, ...] = (
 )
 
 TARGET_ONLY: tuple[Check, ...] = (
+    Check(
+        "target-hba",
+        "warn",
+        """SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL
+        ORDER BY line_number""",
+        "pg_hba.conf of the target has lines that the server cannot read",
+        "it keeps the rules that it has, and does not start again with these",
+        "mend the lines, then SELECT pg_reload_conf()",
+        given="has_table_privilege('pg_hba_file_rules', 'SELECT')"
+        " AND has_function_privilege('pg_hba_file_rules()', 'EXECUTE')",
+    ),
     Check(
         "target-unsafe",
         "warn",

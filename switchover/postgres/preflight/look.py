@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from switchover.postgres.catalog import LOCALE
-from switchover.postgres.connect import connect, told
+from switchover.postgres.connect import MAINTENANCE, connect, told
+from switchover.postgres.errors import PostgresError
 from switchover.postgres.facts import ServerFacts, read_facts
 from switchover.postgres.finding import Finding
 from switchover.postgres.globals.catalog import OWNERS
 from switchover.postgres.globals.roles import SINCE_ADMIN
-from switchover.postgres.preflight.check import Check, Side, run_checks
+from switchover.postgres.preflight.attached import jobs_in
+from switchover.postgres.preflight.catalog import RELATION
+from switchover.postgres.preflight.check import Check, Side, ask, unseen
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -53,6 +56,19 @@ _SELF = """
 SELECT r.rolcreaterole, coalesce(string_to_array(replace(current_setting('createrole_self_grant', true), ' ', ''), ',')
   @> '{set,inherit}', false) FROM pg_roles r WHERE r.rolname = current_user
 """
+_LOCKS = f"""
+SELECT ARRAY[count(*) FILTER (WHERE c.relkind IN ('r', 'p')), count(*) FILTER (WHERE c.relkind IN ('i', 'I'))],
+  current_setting('max_locks_per_transaction')::int8
+    * (current_setting('max_connections')::int8 + current_setting('max_prepared_transactions')::int8)
+FROM {RELATION}
+"""  # noqa: S608  constants only
+_COLLATIONS = """
+SELECT DISTINCT ON (name) * FROM (SELECT c.oid::regcollation::text AS name, c.collprovider::text,
+  coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', c.collcollate),
+  pg_collation_actual_version(c.oid) AS version
+FROM pg_collation c WHERE c.collprovider IN ('c', 'i') {used}) AS v WHERE version IS NOT NULL ORDER BY name
+"""
+_USED = "AND EXISTS (SELECT FROM pg_attribute a WHERE a.attcollation = c.oid AND a.attrelid >= 16384)"
 _STANDBYS = "SELECT count(*)::int FROM pg_stat_replication WHERE state = 'streaming'"
 
 APPLICATION = (
@@ -84,6 +100,17 @@ class Extension:
 
 
 @dataclass(frozen=True, slots=True)
+class Collation:
+    """One that is not the database's own."""
+
+    name: str
+    provider: str
+    locale: str
+    version: str
+    """That of the library which sorts now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """A role of a server, as ours there stands to it."""
 
@@ -107,6 +134,12 @@ class Look:
     offered: dict[str, Extension] = field(repr=False)
     connections: int
     in_use: int
+    relations: tuple[int, int]
+    """Tables and indexes of users."""
+    locks: int
+    """How many the server has room for."""
+    collations: tuple[Collation, ...] = field(repr=False)
+    """Of the source those that columns and indexes name; of the target all."""
     standbys: int
     skew_s: float
     """How far its clock is ahead of ours, less what the round trip leaves open."""
@@ -130,6 +163,11 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
             roles = await (await session.execute(_ROLES.format(can_set=can_set).encode())).fetchall()
             creates_roles, grants_itself = (await (await session.execute(_SELF)).fetchall())[0]
             connections, in_use = (await (await session.execute(_CONNECTIONS)).fetchall())[0]
+            relations, locks = (await (await session.execute(_LOCKS.encode())).fetchall())[0]
+            jobs = [jobs_in(facts.name)] if side == "source" else []
+            found, hidden = await ask(session, [*checks, *jobs])
+            elsewhere = jobs if facts.name != MAINTENANCE else []
+            beside, more = await _maintenance(side, db.named(MAINTENANCE), app, elsewhere)
             return Look(
                 side,
                 facts,
@@ -140,14 +178,35 @@ async def look(side: Side, db: Database, app: str, checks: Iterable[Check]) -> L
                 {name: Extension(*rest) for name, *rest in await (await session.execute(_OFFERED)).fetchall()},
                 connections,
                 in_use,
+                relations,
+                locks,
+                await _collations(session, side),
                 (await (await session.execute(_STANDBYS)).fetchall())[0][0],
                 await _skew(session),
                 frozenset(row[0] for row in await (await session.execute(OWNERS.encode())).fetchall()),
                 {name: Other(*rest) for name, *rest in roles},
                 creates_roles,
                 grants_itself,
-                (*_path(side, db, session, pooled), *await run_checks(session, side, checks)),
+                (
+                    *_path(side, db, session, pooled),
+                    *beside,
+                    *found,
+                    *unseen(side, [*hidden, *more], session.info.user),
+                ),
             )
+
+
+async def _maintenance(side: Side, db: Database, app: str, checks: list[Check]) -> tuple[list[Finding], list[str]]:
+    """Whether we get into the database from which others are made, renamed and closed; asked there what is given."""
+    try:
+        async with await connect(db, app) as session:
+            await session.execute("SET search_path = pg_catalog")
+            return await ask(session, checks)
+    except PostgresError as error:
+        says = f"database {MAINTENANCE} of the {side} cannot be entered: {error}"
+        fix = f"let our role in: pg_hba.conf, GRANT CONNECT ON DATABASE {MAINTENANCE}; or CREATE DATABASE {MAINTENANCE}"
+        why = "from there databases are made, renamed and closed, and sessions of others ended"
+        return [Finding(f"{side}-no-postgres", "block", says, fix, why)], []
 
 
 async def _sorted_by(session: AsyncConnection) -> str | None:
@@ -155,6 +214,11 @@ async def _sorted_by(session: AsyncConnection) -> str | None:
         return None
     row = await (await session.execute(_SORTED_BY)).fetchone()
     return row[0] if row is not None else None
+
+
+async def _collations(session: AsyncConnection, side: Side) -> tuple[Collation, ...]:
+    query = _COLLATIONS.format(used=_USED if side == "source" else "")
+    return tuple(Collation(*row) for row in await (await session.execute(query.encode())).fetchall())
 
 
 async def _skew(session: AsyncConnection) -> float:

@@ -1,4 +1,7 @@
-"""Which releases are still mended, and which are known to be unsafe (PostgreSQL's versioning and security pages)."""
+"""Which releases are still mended, and which are known to be unsafe.
+
+https://www.postgresql.org/support/versioning/ and https://www.postgresql.org/support/security/
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ END_OF_LIFE = {
     18: date(2030, 11, 14),
 }
 
+YEAR_OLD = {12: 22, 13: 23, 14: 20, 15: 15, 16: 11, 17: 7, 18: 1}
+"""The minor releases of 13 November 2025, a year before this was written; of a version that has ended the last."""
+
 SAFE_CLIENT = {14: 24, 15: 19, 16: 15, 17: 11, 18: 6}
 """The first minor release whose pg_dump, pg_restore and psql hold against a hostile source: CVE-2025-8714,
 CVE-2025-8715 and CVE-2026-18408."""
@@ -27,6 +33,11 @@ def is_ended(major: int, today: date) -> bool:
     """Whether the major version gets no fixes any more; one we do not know of is newer than we are, or long gone."""
     end = END_OF_LIFE.get(major)
     return major < min(END_OF_LIFE) if end is None else today > end
+
+
+def is_old(major: int, minor: int) -> bool:
+    """Whether a server of this release lacks the fixes of a year."""
+    return minor < YEAR_OLD.get(major, 0)
 
 
 def is_unsafe(major: int, minor: int) -> bool:

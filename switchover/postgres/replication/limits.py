@@ -5,6 +5,7 @@ https://www.postgresql.org/docs/current/logical-replication-config.html
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from switchover.postgres.replication.link import Link
 
 SHOWN = 6
+SAMPLE_S = 0.5
+"""Between two looks at how much log has been written."""
+SHORT_TIMEOUT_S = 10.0
+LITTLE_MEMORY = 64 << 20
+"""PostgreSQL's own default."""
 LONG_S = 60.0
 """Age of a writing transaction from which the making of a slot is likely to wait."""
 
@@ -38,6 +44,8 @@ SELECT r.rolname AS role, r.rolsuper AS superuser, r.rolreplication AS replicate
   (SELECT setting::int8 * 1048576 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS keeps,
   (SELECT setting::int8 * CASE unit WHEN 'min' THEN 60 ELSE 1 END FROM pg_settings
    WHERE name = 'idle_replication_slot_timeout') AS idle_s,
+  (SELECT setting::int8 / 1000.0 FROM pg_settings WHERE name = 'wal_sender_timeout')::float8 AS timeout_s,
+  (SELECT setting::int8 * 1024 FROM pg_settings WHERE name = 'logical_decoding_work_mem') AS decodes,
   ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY prepared) AS prepared,
   (SELECT extract(epoch FROM clock_timestamp() - min(xact_start))::float8 FROM pg_stat_activity
    WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()) AS oldest_s,
@@ -47,6 +55,10 @@ SELECT r.rolname AS role, r.rolsuper AS superuser, r.rolreplication AS replicate
   ARRAY(SELECT slot_name::text FROM pg_replication_slots WHERE database = current_database()
     AND NOT starts_with(slot_name::text, %(ours)s)) AS others
 FROM pg_roles r WHERE r.rolname = current_user
+"""
+_WRITTEN = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_current_wal_insert_lsn() - '0/0'::pg_lsn END::int8,
+  extract(epoch FROM clock_timestamp())::float8
 """
 _SUBSCRIBER = """
 SELECT r.rolname AS role, r.rolsuper AS superuser, current_setting('server_version_num')::int AS version,
@@ -76,12 +88,13 @@ BEHIND = Sides("target", "source")
 
 async def link_findings(link: Link, app: str, sides: Sides = AHEAD) -> tuple[Finding, ...]:
     """What would keep this link from being made, or end it. The way between the servers is tried and taken back."""
-    ours, theirs = await both(
-        _read(link.publisher, app, _PUBLISHER),
+    (ours, rate), theirs = await both(
+        both(_read(link.publisher, app, _PUBLISHER), _rate(link.publisher, app)),
         _read(link.subscriber, app, _SUBSCRIBER),
     )
     found = [
         *_publisher(ours, sides.publisher),
+        *(_written(rate, sides.publisher) if sides == AHEAD else ()),
         *_subscriber(theirs, sides.subscriber),
         *_password(link, theirs, sides),
     ]
@@ -96,6 +109,7 @@ async def link_findings(link: Link, app: str, sides: Sides = AHEAD) -> tuple[Fin
 def _publisher(said: dict[str, Any], side: str) -> Iterator[Finding]:
     yield from _slots(said, side)
     yield from _kept(said, side)
+    yield from _sending(said, side)
     yield from _waits(said, side)
     role = plain(said["role"], 100)
     if said["standby"]:
@@ -146,6 +160,34 @@ def _kept(said: dict[str, Any], side: str) -> Iterator[Finding]:
         why = "a slot that nobody follows for so long loses its changes"
         fix = "ALTER SYSTEM SET idle_replication_slot_timeout = 0, and reload"
         yield Finding(f"{side}-slot-idle", "warn", says, fix, why)
+
+
+def _sending(said: dict[str, Any], side: str) -> Iterator[Finding]:
+    """How patiently the server sends, and with how much memory."""
+    if said["timeout_s"] == 0:
+        says = f"wal_sender_timeout on the {side} is off"
+        why = "a subscriber that is cut off is not noticed, and its slot stays taken when it comes back"
+        yield Finding(f"{side}-sender-timeout", "warn", says, "ALTER SYSTEM RESET wal_sender_timeout, and reload", why)
+    elif said["timeout_s"] < SHORT_TIMEOUT_S:
+        says = f"wal_sender_timeout on the {side} is {duration(said['timeout_s'])}"
+        why = "a subscriber that is busy for so long is cut off, and begins the transaction again"
+        yield Finding(f"{side}-sender-timeout", "warn", says, "ALTER SYSTEM RESET wal_sender_timeout, and reload", why)
+    if said["decodes"] < LITTLE_MEMORY:
+        says = f"logical_decoding_work_mem on the {side} is {size(said['decodes'])}"
+        why = "what a larger transaction has changed is put on disk before it is sent, and takes longer"
+        fix = "ALTER SYSTEM RESET logical_decoding_work_mem, and reload"
+        yield Finding(f"{side}-decoding-memory", "info", says, fix, why)
+
+
+def _written(rate: float, side: str) -> Iterator[Finding]:
+    """What the slot will hold while rows are copied; how long that takes only a rehearsal can tell."""
+    if rate * 3600 >= 1_000_000:
+        says = (
+            f"the {side} writes {size(rate)} of log a second just now: each hour of copying keeps {size(rate * 3600)}"
+        )
+        fix = f"see that the disk of the {side} has room for as many hours as the copy takes, and to catch up"
+        why = "the slot keeps every byte of it until the other side has taken it"
+        yield Finding(f"{side}-wal-rate", "info", says, fix, why)
 
 
 def _waits(said: dict[str, Any], side: str) -> Iterator[Finding]:
@@ -199,6 +241,16 @@ async def _read(db: Database, app: str, query: str) -> dict[str, Any]:
     with told(db):
         async with await connect(db, app) as session:
             return await _dict(session, query)
+
+
+async def _rate(db: Database, app: str) -> float:
+    """Bytes of log a second, by two looks."""
+    with told(db):
+        async with await connect(db, app) as session:
+            before, began = (await (await session.execute(_WRITTEN)).fetchall())[0]
+            await asyncio.sleep(SAMPLE_S)
+            after, ended = (await (await session.execute(_WRITTEN)).fetchall())[0]
+    return float((after - before) / max(ended - began, SAMPLE_S))
 
 
 async def _dict(session: AsyncConnection, query: str) -> dict[str, Any]:

@@ -66,6 +66,21 @@ _LISTS = {
         SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+    "rules": f"""
+        SELECT c.relname, r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.ev_enabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+    "generated": f"""
+        SELECT n.nspname, c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind = 'r' AND a.attgenerated = 's' AND NOT a.attisdropped AND {_USER} ORDER BY 1, 2, 3""",  # noqa: S608
+    "deferrable": f"""
+        SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE k.contype IN ('p', 'u', 'x') AND k.condeferrable AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+    "exclusion": f"""
+        SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE k.contype = 'x' AND NOT k.condeferrable AND {_USER} ORDER BY 1, 2""",  # noqa: S608
     "guarded": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_roles o ON o.oid = c.relowner
@@ -146,6 +161,34 @@ _KINDS = (
         "triggers that also fire when a row is applied",
         "ALTER TABLE … ENABLE TRIGGER (without ALWAYS or REPLICA)",
         "what they write is written on both sides, and comes twice",
+    ),
+    _Kind(
+        "rules",
+        "info",
+        "rules made for a session that applies rows",
+        "nothing, unless one is meant to act on the target: make it a trigger",
+        "no rule acts on rows that are applied; what it has written on the publisher comes as rows of its own",
+    ),
+    _Kind(
+        "generated",
+        "info",
+        "generated columns are not sent",
+        "see that what they are made with does the same in the target's version",
+        "the other side computes them anew",
+    ),
+    _Kind(
+        "deferrable",
+        "info",
+        "keys that may be deferred are not checked as rows are applied",
+        "write on one side alone; the comparison at the cutover tells rows that are there twice",
+        "a row written on the other side meanwhile would stand beside one with the same key",
+    ),
+    _Kind(
+        "exclusion",
+        "info",
+        "exclusion constraints are checked as rows are applied",
+        "write on one side alone",
+        "a row written on the other side meanwhile would stop all replication",
     ),
     _Kind(
         "guarded",
