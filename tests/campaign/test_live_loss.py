@@ -166,8 +166,8 @@ def cut(world: World, go: Go, chance: random.Random) -> Ended:
                 world.sql(
                     chance.choice(("old", "new")),
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND "
-                    "(application_name LIKE 'switchover%' OR backend_type IN ('walsender', 'logical replication worker',"
-                    " 'logical replication apply worker'))",
+                    "(application_name LIKE 'switchover%' OR backend_type IN "
+                    "('walsender', 'logical replication worker', 'logical replication apply worker'))",
                     "postgres",
                 )
             time.sleep(chance.uniform(0, 1))
