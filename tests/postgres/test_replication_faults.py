@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from switchover.postgres.errors import NotDrained, ReplicationFailed
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.drain import drain
 from switchover.postgres.replication.lag import KEPT, Trail, look
+from switchover.postgres.replication.link import Link
 from switchover.postgres.replication.published import drift, publish
 from switchover.postgres.replication.slot import find_slot
 from switchover.postgres.replication.subscription import disable
@@ -207,17 +208,25 @@ async def test_a_new_table_is_not_quietly_added_once_the_copy_has_begun(pair: Pa
         await publish(link, APP)
 
 
-async def test_a_slot_that_has_lost_changes_is_named(pair: Pair) -> None:
-    link = ahead(pair)
+@pytest.mark.parametrize(
+    ("direction", "to_do"),
+    [(ahead, "give the live copy up with `switchover rollback`"), (back, "stay on the new host")],
+    ids=["ahead", "back"],
+)
+async def test_a_slot_that_has_lost_changes_is_named_with_what_to_do_in_its_direction(
+    pair: Pair, direction: Callable[[Pair], Link], to_do: str
+) -> None:
+    link = direction(pair)
     await follow(link)
     await drained(link)
     await disable(link, APP)
-    cluster = pair.source.cluster
+    publisher = pair.source if direction is ahead else pair.target
+    cluster = publisher.cluster
     cluster.run("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
     try:
         cluster.run("SELECT pg_reload_conf()")
         for _ in range(4):
-            pair.source.run("INSERT INTO t VALUES (0, '') ON CONFLICT (id) DO UPDATE SET v = excluded.v")
+            publisher.run("INSERT INTO t VALUES (0, '') ON CONFLICT (id) DO UPDATE SET v = excluded.v")
             cluster.run("SELECT pg_switch_wal()")
         cluster.run("CHECKPOINT")
         slot = await find_slot(link, APP)
@@ -225,6 +234,7 @@ async def test_a_slot_that_has_lost_changes_is_named(pair: Pair) -> None:
         assert slot.lost
         (found, *_) = troubles(await look(link, APP))
         assert (found.id, found.severity) == ("slot-lost", "block")
+        assert found.fix.startswith(to_do)
         with pytest.raises(NotDrained, match="has lost changes"):
             await drain(link, APP, deadline_s=5, say=quiet)
     finally:
