@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tests.e2e.world import World
@@ -37,3 +41,35 @@ def left(world: World, which: str) -> list[tuple[object, ...]]:
 def pauses(world: World) -> list[dict[str, Any]]:
     said: dict[str, Any] = json.loads(world.command("report", "--format", "json").out)
     return list(said["pauses"])
+
+
+@contextmanager
+def stalled_at(world: World, which: str, where: str) -> Iterator[tuple[str, int]]:
+    """The fault that stops a side's walsender at a journal entry, and its pid; it goes on afterwards."""
+    stall = world.lab.folder / "stall.py"
+    pid = int(str(world.sql(which, "SELECT active_pid FROM pg_replication_slots WHERE active")[0][0]))
+    stall.write_text(f"import os, signal; os.kill({pid}, signal.SIGSTOP)")
+    try:
+        yield f"before:{stall}:{where}", pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def lose_changes(world: World, which: str) -> None:
+    """Let the slot on a side exceed what it may hold, while the other server is away."""
+    with world.away("new" if which == "old" else "old"):
+        for setting in ("SET max_slot_wal_keep_size = '1MB'", "RESET max_slot_wal_keep_size"):
+            alter(world, which, setting)
+            for _ in range(4):
+                world.sql(which, "SELECT pg_logical_emit_message(true, 'x', 'x')", "postgres")
+                world.sql(which, "SELECT pg_switch_wal()", "postgres")
+            world.sql(which, "CHECKPOINT", "postgres")
+    assert world.sql(which, "SELECT wal_status FROM pg_replication_slots", "postgres") == [("lost",)]
+
+
+def alter(world: World, which: str, setting: str) -> None:
+    """Change a setting of a server, and let it be in force."""
+    with world.lab.connect(which, "postgres") as session:
+        session.autocommit = True
+        session.execute(f"ALTER SYSTEM {setting}".encode())
+        session.execute("SELECT pg_reload_conf()")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 
 import pytest
 
 from switchover.plan.progress import Passed
-from tests.e2e.live import left, pauses, write
+from tests.e2e.live import left, lose_changes, pauses, stalled_at, write
 from tests.e2e.test_crash import NON_DEFAULT
 from tests.e2e.world import World
 
@@ -19,13 +17,8 @@ def test_when_the_budget_is_used_up_it_undoes_itself_and_is_tried_again(live: Wo
     live.replicate = 'budget = "5s"\ncompare = "1s"\n'
     live.prepare(old_settings=NON_DEFAULT)
     before = live.state()
-    stall = live.lab.folder / "stall.py"
-    pid = live.sql("old", "SELECT active_pid FROM pg_replication_slots WHERE active")[0][0]
-    stall.write_text(f"import os, signal; os.kill({pid}, signal.SIGSTOP)")
-    try:
-        ended = live.through("cutover", fault=f"before:{stall}:cutover/fence-source/done")
-    finally:
-        os.kill(int(str(pid)), signal.SIGCONT)
+    with stalled_at(live, "old", "cutover/fence-source/done") as (fault, pid):
+        ended = live.through("cutover", fault=fault)
     assert ended.code == 1
     assert "not drained within" in ended.err
     assert f"walsender pid {pid}" in ended.err
@@ -40,6 +33,65 @@ def test_when_the_budget_is_used_up_it_undoes_itself_and_is_tried_again(live: Wo
     assert 3 < first["paused_s"] < 9
     assert "not drained within" in first["undone"]
     assert (second["attempt"], second["undone"]) == (2, "")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_rollback_whose_budget_is_used_up_undoes_itself_and_users_go_on_on_the_new_host(live: World) -> None:
+    live.replicate = 'budget = "5s"\ncompare = "1s"\n'
+    live.prepare(old_settings=NON_DEFAULT)
+    first = live.state()
+    assert live.through("verify").code == 0
+    write(live, "new", 1)
+    before = live.state()
+    with stalled_at(live, "new", "rollback/fence-target/done") as (fault, pid):
+        ended = live.command("rollback", "--yes", fault=fault)
+    assert ended.code == 1
+    assert "not drained within" in ended.err
+    assert f"walsender pid {pid}" in ended.err
+    after = live.state()
+    assert (after.settings, after.rows["new"], after.dns) == (before.settings, before.rows["new"], before.dns)
+    write(live, "new", 500)
+    written = live.rows("new")
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert live.rows("old") == written
+    assert live.state().settings["old"] == first.settings["old"]
+
+
+def test_a_slot_that_was_lost_is_refused_by_name_and_writes_are_not_paused(live: World) -> None:
+    live.prepare()
+    before = live.state()
+    lose_changes(live, "old")
+    ended = live.through("cutover")
+    assert ended.code == 1
+    assert "has lost changes: wal_removed" in ended.err
+    assert "give the live copy up with `switchover rollback`, and make it anew" in ended.err
+    assert pauses(live) == []
+    after = live.state()
+    assert (after.settings, after.rows["old"], after.dns) == (before.settings, before.rows["old"], before.dns)
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_way_back_that_was_lost_is_refused_by_name_and_users_go_on_on_the_new_host(live: World) -> None:
+    live.prepare()
+    assert live.through("verify").code == 0
+    before = live.state()
+    lose_changes(live, "new")
+    said = live.command("lag")
+    assert said.code == 1
+    assert "has lost changes: " in said.out
+    assert "stay on the new host, and end the way back with `switchover run --through finish`" in said.out
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 1
+    assert "has lost changes: " in ended.err
+    assert "stay on the new host" in ended.err
+    after = live.state()
+    assert (after.settings, after.rows["new"], after.dns) == (before.settings, before.rows["new"], before.dns)
+    write(live, "new", 1)
+    ended = live.through("finish")
+    assert ended.code == 0, ended.err
     assert left(live, "old") == left(live, "new") == []
 
 

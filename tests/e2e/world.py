@@ -108,8 +108,8 @@ class World:
 
     def prepare(self, *, old_settings: tuple[str, ...] = ()) -> None:
         """As ``reset``, with every step before the cutover done and the window open."""
-        kind = f"{self.copy}-{self.method}"
-        kept = self.lab.folder / f"prepared-{kind}"
+        kind = f"{self.copy}-{self.method}-{self.replicate}"
+        kept = self.lab.folder / f"prepared-{hashlib.sha256(kind.encode()).hexdigest()[:12]}"
         self.reset(old_settings=old_settings)
         if not kept.exists() or time.monotonic() - self._prepared[kind] > FRESH_FOR_S:
             self.through("lower-ttl" if self.method == "replicate" else "window")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +19,8 @@ from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy
 from switchover.postgres.stream import stream
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, clean, make_pair, silent
-from tests.servers.postgres import Cluster, server_account
+from tests.postgres.disks import moved_to, small_disk
+from tests.servers.postgres import Cluster
 
 WAYS = ("dump", "stream")
 SHOP = """
@@ -161,27 +160,12 @@ async def test_a_schema_changed_under_the_copy_is_never_the_same(
     await is_the_same(way, pair, tmp_path / "d")
 
 
-@contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system of so many megabytes."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0777", "tmpfs", folder], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_full_disk_on_the_target(way: str, own: Pair, tmp_path: Path) -> None:
     own.source.run(FULL)
     new = own.target.cluster
     with small_disk(new.folder.parent / f"small-{way}", 40) as disk:
-        (disk / "data").mkdir()
-        (disk / "data").chmod(0o700)
-        os.chown(disk / "data", server_account().pw_uid, server_account().pw_gid)
-        new.run(f"CREATE TABLESPACE small LOCATION '{disk / 'data'}'")
-        new.run(f'ALTER DATABASE "{own.target.name}" SET TABLESPACE small')
+        moved_to(disk, own.target)
         with pytest.raises(CopyFailed, match="No space left on device"):
             await copied(way, own, tmp_path / "d")
         own.source.run("TRUNCATE wide; INSERT INTO wide VALUES (1, 'x')")

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from switchover.postgres.compare import Verdict, compare
-from switchover.postgres.connect import Database
 from switchover.postgres.errors import ReplicationFailed
 from switchover.postgres.fence import Fence
-from switchover.postgres.fence_before import FenceBefore
 from switchover.postgres.replication.backwards import prepare_back
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.lag import look
-from switchover.postgres.replication.link import Link
 from switchover.postgres.replication.subscription import disable, enable, find_subscription
 from switchover.postgres.replication.trouble import troubles
-from tests.postgres.conftest import APP, PREFIX, Pair, Side, make_pair, silent
+from tests.postgres.conftest import APP, PREFIX, Pair, Side, make_pair
 from tests.postgres.conftest import clean as clean_pair
-from tests.postgres.fleet import INSERT, OVERRIDE, Fleet, Way, cut
+from tests.postgres.fleet import INSERT, OVERRIDE, Fleet, Way
 from tests.postgres.replicating import ahead, back, drained, eventually, follow, left_of, quiet, remove_all, until
+from tests.postgres.turning import repointed, same, turn
 from tests.servers.postgres import Cluster
 
 TABLES = """
@@ -56,50 +51,6 @@ def write(side: Side, first: int) -> None:
         "UPDATE t SET v = v || '.' WHERE id % 7 = 0; UPDATE loose SET v = v || '.' WHERE n = 3; "
         "DELETE FROM loose WHERE n = 5; UPDATE odd SET b = 'set' WHERE a = 2; UPDATE keyed SET a = -a WHERE a % 9 = 1"
     )
-
-
-async def same(pair: Pair) -> None:
-    found = await compare(pair.source.db, pair.target.db, APP, on_progress=silent)
-    assert "\n".join(found.differences) == ""
-    assert found.verdict is Verdict.SAME
-
-
-@dataclass(frozen=True, slots=True)
-class Fenced:
-    """A side that was written, and is so no more."""
-
-    fence: Fence
-    db: Database
-    before: FenceBefore
-
-    async def lower(self) -> None:
-        await self.fence.lower(self.db, APP, self.before)
-
-
-async def nobody() -> None:
-    """No writer has to be told."""
-
-
-async def turn(ahead: Link, behind: Link, fenced: Side, repoint: Callable[[], Awaitable[None]] = nobody) -> Fenced:
-    """The writing side changes: the other has all, follows no more, and the first begins to follow it.
-
-    The locks stand until the writers have moved: a superuser who overrides the setting is held off by nothing else.
-    """
-    fence, db = Fence(), Database.parse(fenced.cluster.conninfo(fenced.name))
-    before = await fence.read_before(db, APP)
-    await fence.raise_(db, APP, PREFIX, deadline_s=10, say=quiet)
-    proof = await drained(ahead)
-    assert proof.quiet
-    await disable(ahead, APP)
-    for _ in range(2):
-        await prepare_back(ahead, behind, APP, deadline_s=10, say=quiet)
-    await repoint()
-    await fence.release()
-    assert (await dismantle(ahead, APP)).left == ()
-    await enable(behind, APP)
-    # The old side is closed to all but the apply worker.
-    assert (await fence.observe(db, APP)).read_only
-    return Fenced(fence, db, before)
 
 
 async def there_and_back_twice(pair: Pair) -> None:
@@ -141,16 +92,6 @@ async def test_rows_go_there_and_back_twice_where_the_old_side_knows_no_origin(
         clean_pair(pair)
     finally:
         old.stop()
-
-
-async def repointed(fleet: Fleet, old: Side, new: Side) -> None:
-    """The writers go to the other side, and each has written there."""
-    fleet.live = new
-    writing = asyncio.create_task(fleet.all_write(new))
-    while not writing.done():
-        await asyncio.to_thread(cut, old)
-        await asyncio.wait({writing}, timeout=0.2)
-    await writing
 
 
 async def test_each_write_of_a_fleet_is_once_on_the_live_side_there_and_back(pair: Pair) -> None:

@@ -134,7 +134,7 @@ class _Drain:
         with told(self.link.publisher):
             publisher = await look_at_publisher(self.there, self.link)
         with told(self.link.subscriber):
-            return Lag(publisher, await look_at_subscriber(self.here, self.link))
+            return Lag(self.link, publisher, await look_at_subscriber(self.here, self.link))
 
     async def reason(self, before: Lag, position: int) -> str:
         return _reason(self.link, before, await self.look(), position)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from switchover.postgres.replication.link import Link
 
 KEPT = 2000
-"""Samples of the publisher's position that are remembered."""
+"""Samples of the publisher's position that are remembered; of more, the older ones lie wider apart."""
 
 _POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::int8"
 _SENDER = """
@@ -84,6 +83,7 @@ class SubscriberSide:
 class Lag:
     """Both sides of a link, and how far the one is behind the other."""
 
+    link: Link
     publisher: PublisherSide
     subscriber: SubscriberSide
 
@@ -98,15 +98,19 @@ class Lag:
 class Trail:
     """Where the publisher was when: from it follows how many seconds the subscriber is behind."""
 
-    samples: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    samples: list[tuple[float, int]] = field(default_factory=list)
 
     def add(self, at: float, position: int) -> None:
+        if len(self.samples) >= KEPT:
+            del self.samples[1::2]
         self.samples.append((at, position))
 
-    def seconds_behind(self, confirmed: int, now: float) -> float:
-        """How long ago the publisher stood where the subscriber is now: at least, when that is before the trail."""
-        missing = next((at for at, position in self.samples if position > confirmed), None)
-        return 0.0 if missing is None else max(0.0, now - missing)
+    def seconds_behind(self, confirmed: int, now: float) -> float | None:
+        """How long ago the publisher stood where the subscriber is; None when that was before the trail began."""
+        passed = next((number for number, (_, position) in enumerate(self.samples) if position > confirmed), None)
+        if passed is None:
+            return 0.0
+        return None if passed == 0 else max(0.0, now - self.samples[passed][0])
 
 
 async def look(link: Link, app: str) -> Lag:
@@ -122,7 +126,7 @@ async def look(link: Link, app: str) -> Lag:
             async with await connect(link.subscriber, app) as session:
                 return await look_at_subscriber(session, link)
 
-    return Lag(*await both(there(), here()))
+    return Lag(link, *await both(there(), here()))
 
 
 async def large_objects(db: Database, app: str) -> LargeObjects:

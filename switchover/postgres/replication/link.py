@@ -29,6 +29,11 @@ class Link:
     """The publisher as the subscriber's own server reaches it, which is seldom the way we do."""
 
     @property
+    def leads_back(self) -> bool:
+        """Whether it keeps the old side current, once the new one is written."""
+        return self.name.endswith(BACK)
+
+    @property
     def has_password(self) -> bool:
         return "password" in dict(self.through.params)
 
