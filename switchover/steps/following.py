@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from switchover.engine.action import Facts
     from switchover.engine.live import Live
     from switchover.plan.journal import Json
+    from switchover.postgres.finding import Finding
+    from switchover.steps.links import Followed
     from switchover.steps.turn import Turn
 
 CONNECTED_S = 120.0
@@ -107,7 +109,8 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
         there = await find_subscription(then, context.app)
         if left or turn.fence.held or there is None or not there.enabled or there.worker is None or not arrived:
             return Seen.todo(left=list(left))
-        return Seen.done(lag=lag_facts(await followed(context, then)))
+        found = await followed(context, then)
+        return Seen.todo(left=[]) if _lost(found) else Seen.done(lag=lag_facts(found))
 
     async def apply(live: Live) -> Facts:
         nonlocal arrived
@@ -118,6 +121,8 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
             raise ActionFailed(f"still there: {'; '.join(done.left)}")
         await redirect(then, context.app)
         await enable(then, context.app)
+        if lost := _lost(await followed(context, then)):
+            raise ActionFailed("; ".join(f"{each.evidence} ({each.fix})" for each in lost))
         await send_marker(then, context.app, deadline_s=CONNECTED_S)
         arrived = True
         return {"removed": [plain(each, 200) for each in done.removed]}
@@ -134,3 +139,8 @@ def follow_action(turn: Turn, gone_on: Callable[[], Awaitable[bool]] | None = No
         ),
         deadline_s=CONNECTED_S + 60,
     )
+
+
+def _lost(found: Followed) -> tuple[Finding, ...]:
+    """What no waiting can bring back: between two tries to connect there may be a worker all the same."""
+    return tuple(each for each in found.findings if each.id in ("slot-gone", "slot-lost"))
