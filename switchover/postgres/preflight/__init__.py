@@ -10,6 +10,7 @@ from switchover.postgres.preflight.clients import MARKED, client_findings
 from switchover.postgres.preflight.health import SOURCE_ONLY, TARGET_ONLY, health
 from switchover.postgres.preflight.look import look
 from switchover.postgres.preflight.objects import OBJECTS
+from switchover.postgres.preflight.production import PRODUCTION
 from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
 from switchover.postgres.preflight.supported import skips_marks
 from switchover.postgres.programs import COPYING, client_release
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from switchover.postgres.finding import Finding
 
 SOURCE = (*OBJECTS, *health("source"), *SOURCE_ONLY)
-TARGET = (*health("target"), *TARGET_ONLY)
+TARGET = (*health("target"), *TARGET_ONLY, *PRODUCTION)
 CONDITIONAL = (SUPERUSER_ONLY, MARKED)
 """Asked of the source, and of concern only with some targets and some client programs."""
 

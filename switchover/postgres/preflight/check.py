@@ -43,6 +43,8 @@ class Check:
     """The first version that needs no asking any more."""
     needs: str = ""
     """The predefined role without whose privileges the answer would be empty."""
+    given: str = ""
+    """A condition in SQL without which there is nothing to ask, such as a table of some extension."""
 
 
 async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Check]) -> list[Finding]:
@@ -50,6 +52,8 @@ async def run_checks(session: AsyncConnection, side: Side, checks: Iterable[Chec
     found, unseen = [], []
     for check in checks:
         if check.since <= session.info.server_version < check.before:
+            if check.given and not await _is_so(session, check.given):
+                continue
             if not await _sees(session, check.needs):
                 unseen.append(check.id)
                 continue
@@ -67,6 +71,10 @@ async def _sees(session: AsyncConnection, needs: str) -> bool:
     if not needs:
         return True
     return await (await session.execute("SELECT pg_has_role(%s, 'USAGE')", (needs,))).fetchone() == (True,)
+
+
+async def _is_so(session: AsyncConnection, condition: str) -> bool:
+    return await (await session.execute(f"SELECT {condition}".encode())).fetchone() == (True,)
 
 
 def _finding(check: Check, rows: list[tuple[str, ...]]) -> Finding:
