@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+LINK = "switchover_"
+BACK = "_back"
+"""What the name of every part of every plan's links starts with."""
+
 
 def session_prefix(plan_id: str) -> str:
     """What the application_name of every session of this plan's runs starts with."""
@@ -28,6 +32,16 @@ def rehearsal_name(plan_id: str) -> str:
 def kept_name(plan_id: str, attempt: int) -> str:
     """The database that keeps what users wrote on the target; named by the attempt, so none is ever overwritten."""
     return f"switchover_kept_{_short(plan_id)}_{attempt}"
+
+
+def ahead_name(plan_id: str) -> str:
+    """The publication, the slot and the subscription by which the copy follows the old host."""
+    return f"{LINK}{_short(plan_id)}"
+
+
+def back_name(plan_id: str) -> str:
+    """Those by which the old host follows the new one."""
+    return f"{ahead_name(plan_id)}{BACK}"
 
 
 def _short(plan_id: str) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from switchover.plan.drift import changes
 from switchover.plan.journal import What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, STEP, StepInfo, StepName, steps_of
 from switchover.plan.spec import subtree
-from switchover.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -237,16 +236,6 @@ def _standing(spec: Spec, story: _Story, info: StepInfo, done: set[StepName]) ->
 def _drift(spec: Spec, info: StepInfo, relied: Mapping[str, Json]) -> str:
     """What has changed in the spec since the step relied on it, in words; empty when nothing has."""
     return changes(relied, subtree(spec, info.relies_on))
-
-
-def changes(before: Mapping[str, Json], now: Mapping[str, Json]) -> str:
-    """What is another than it was, in words; empty when nothing is."""
-    changed = [
-        f"{key} was {plain(json.dumps(before.get(key)), 120)}, is {plain(json.dumps(now.get(key)), 120)}"
-        for key in now
-        if before.get(key) != now.get(key)
-    ]
-    return "changed since: " + "; ".join(changed) if changed else ""
 
 
 class _Story:

@@ -124,8 +124,9 @@ def _key_path(text: str) -> str:
 
 def _docker(text: str) -> str:
     parts = urlsplit(text)
-    if parts.password or not ((parts.scheme == "unix" and parts.path) or (parts.scheme == "ssh" and parts.hostname)):
-        raise ValueError('"unix:///var/run/docker.sock" or "ssh://user@host"; no password')
+    needs = {"unix": parts.path, "ssh": parts.hostname, "tcp": parts.hostname and parts.port}
+    if parts.password or not needs.get(parts.scheme):
+        raise ValueError('"unix:///var/run/docker.sock", "ssh://user@host" or "tcp://host:2376"; no password')
     return text
 
 
@@ -514,13 +515,29 @@ class TopologySpec(_Table):
         ("traefik",), description="services that belong on managers: the load balancer"
     )
     docker: Annotated[str, AfterValidator(_docker)] | None = Field(
-        None, description="a manager's Docker endpoint, unix:// or ssh://; only looked at, to prove what is declared"
+        None,
+        description="a manager's Docker endpoint: unix://, ssh:// or tcp://; only looked at, to prove what is declared",
+    )
+    docker_certificates: Annotated[str, AfterValidator(_key_path)] | None = Field(
+        None, description="for tcp://: folder with ca.pem, cert.pem and key.pem (0600), relative to the plan"
     )
 
     @model_validator(mode="after")
     def _named_once(self) -> TopologySpec:
         if len({node.name for node in self.nodes}) != len(self.nodes):
             raise ValueError("two nodes have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _guarded(self) -> TopologySpec:
+        over_tcp = (self.docker or "").startswith("tcp://")
+        if over_tcp and self.docker_certificates is None:
+            raise ValueError(
+                "docker over tcp:// needs docker_certificates, the folder with ca.pem, cert.pem and key.pem: "
+                "without them anybody may ask it, and anybody may answer"
+            )
+        if self.docker_certificates is not None and not over_tcp:
+            raise ValueError("docker_certificates are for docker over tcp:// alone")
         return self
 
 

@@ -63,11 +63,11 @@ class Differences:
     warns: tuple[str, ...]
 
 
-async def read_swarm(url: str) -> Swarm:
-    """Ask the endpoint. Raises SwarmUnreachable."""
+async def read_swarm(url: str, certificates: Path | None = None) -> Swarm:
+    """Ask the endpoint, over tcp:// with the certificates of a folder. Raises SwarmUnreachable."""
     try:
         async with asyncio.timeout(4 * PATIENCE_S):
-            return await asyncio.to_thread(_read, url)
+            return await asyncio.to_thread(_read, url, certificates)
     except TimeoutError:
         raise SwarmUnreachable(f"{plain(url, 200)}: no answer within {4 * PATIENCE_S} s") from None
 
@@ -133,7 +133,7 @@ def _is_of(service: str, names: Sequence[str]) -> bool:
     return service in names or service.partition("_")[2] in names
 
 
-def _read(url: str) -> Swarm:
+def _read(url: str, certificates: Path | None) -> Swarm:
     try:
         import docker
         from docker.errors import DockerException
@@ -144,7 +144,8 @@ def _read(url: str) -> Swarm:
     if socket != url and not Path(socket).exists():
         raise SwarmUnreachable(f"{plain(socket, 200)} is not there")
     try:
-        client = docker.DockerClient(url, timeout=PATIENCE_S, use_ssh_client=url.startswith("ssh://"))
+        tls = _tls(certificates) if certificates is not None else False
+        client = docker.DockerClient(url, timeout=PATIENCE_S, use_ssh_client=url.startswith("ssh://"), tls=tls)
         try:
             nodes, services = client.api.nodes(), client.api.services()
             tasks = client.api.tasks(filters={"desired-state": "running"})
@@ -153,6 +154,30 @@ def _read(url: str) -> Swarm:
     except (DockerException, RequestException, OSError) as error:
         raise SwarmUnreachable(f"{plain(url, 200)}: {plain(str(error), 300)}") from None
     return _swarm(nodes, services, tasks)
+
+
+def _tls(folder: Path) -> Any:
+    """The server must prove itself by ca.pem and for its name, and we ourselves by cert.pem with key.pem.
+
+    https://docs.docker.com/engine/security/protect-access/
+    """
+    from docker.tls import TLSConfig
+
+    ca, cert, key = (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
+    if lacking := [each.name for each in (ca, cert, key) if not each.is_file()]:
+        raise SwarmUnreachable(f"{plain(str(folder), 200)} lacks {', '.join(lacking)}")
+    if key.stat().st_mode & 0o077:
+        path = plain(str(key), 200)
+        raise SwarmUnreachable(f"{path} may be read or written by others: chmod 600 {path}")
+    config = TLSConfig(client_cert=(str(cert), str(key)), ca_cert=str(ca), verify=True)
+
+    def configure(client: Any) -> None:
+        """Trust that authority alone: REQUESTS_CA_BUNDLE would take its place, and a proxy stand between."""
+        TLSConfig.configure_client(config, client)
+        client.trust_env = False
+
+    config.configure_client = configure
+    return config
 
 
 def _swarm(nodes: Sequence[Any], services: Sequence[Any], tasks: Sequence[Any]) -> Swarm:

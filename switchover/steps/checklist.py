@@ -64,13 +64,14 @@ def topology_gates(context: Context) -> list[Gate]:
         return []
     gates = [Gate("nodes and database are of the size of production", look)]
     if topology.docker is not None:
-        gates.append(Gate("the swarm is what the plan declares", lambda: _swarm(topology, str(topology.docker))))
+        gates.append(Gate("the swarm is what the plan declares", lambda: _swarm(context, topology)))
     return gates
 
 
-async def _swarm(topology: TopologySpec, url: str) -> Verdict:
+async def _swarm(context: Context, topology: TopologySpec) -> Verdict:
+    folder = topology.docker_certificates
     try:
-        swarm = await read_swarm(url)
+        swarm = await read_swarm(str(topology.docker), context.path.parent / folder if folder is not None else None)
     except SwarmUnreachable as error:
         return Verdict(None, str(error), "see that the endpoint answers, or leave topology.docker out")
     found = differences(topology, swarm)

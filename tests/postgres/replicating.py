@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+from switchover.plan import names
 from switchover.postgres.connect import Database
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.drain import Drained, drain
@@ -102,8 +103,8 @@ def remove_all(pair: Pair) -> None:
     """End the links of a pair, so that its databases can be dropped."""
 
     async def remove() -> None:
-        names = {str(row[0]) for row in pair.target.cluster.run("SELECT datname FROM pg_database")}
-        for name in names & {pair.target.name, f"copy_{pair.tag}"}:
+        there = {str(row[0]) for row in pair.target.cluster.run("SELECT datname FROM pg_database")}
+        for name in there & {pair.target.name, f"copy_{pair.tag}", names.copy_name(pair.plan_id)}:
             target = pair.target.db.named(name)
             for link in (ahead(pair, target), back(pair, target)):
                 done = await dismantle(link, APP)

@@ -31,8 +31,8 @@ from tests.postgres.conftest import APP, Pair, Side, clean, silent
 from tests.servers.postgres import Cluster, server_account
 from tests.servers.wait import until
 
-ALWAYS = {"versions", "room", "target-unsafe"}
-"""The test clusters run without fsync."""
+ALWAYS = {"versions", "room", "target-unsafe", "target-archive-off", "target-unwatched"}
+"""The test clusters run without fsync, archive nothing, and nobody watches them."""
 
 Found = dict[str, Finding]
 

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import trustme
 from pydantic import ValidationError
 
 from switchover.engine.step import Verdict
@@ -16,7 +17,7 @@ from switchover.readiness.swarm import Differences, SwarmUnreachable, difference
 from switchover.steps.checklist import topology_gates
 from switchover.steps.context import Context
 from tests.plan.conftest import PLAN
-from tests.servers.docker import Engine, serve
+from tests.servers.docker import Engine, serve, serve_tls
 
 NODES = """
 [topology]
@@ -115,8 +116,8 @@ def test_no_endpoint_is_unknown(tmp_path: Path) -> None:
         asyncio.run(read_swarm(f"unix://{tmp_path}/none.sock"))
 
 
-def gate(plan: Path, url: str) -> Verdict:
-    plan.write_text(PLAN + NODES + f'docker = "{url}"\n')
+def gate(plan: Path, url: str, more: str = "") -> Verdict:
+    plan.write_text(PLAN + NODES + f'docker = "{url}"\n{more}\n')
     loaded = load(plan)
     context = Context(plan, loaded.spec, loaded.entries, "a" * 32, "test")
     return asyncio.run(topology_gates(context)[1].look())
@@ -131,7 +132,66 @@ def test_the_gate_says_what_docker_says(engine: Engine, tmp_path: Path) -> None:
     assert gate(tmp_path / "shop.toml", f"unix://{tmp_path}/none.sock").ok is None
 
 
-@pytest.mark.parametrize("url", ["tcp://10.0.0.1:2375", "ssh://deploy:secret@m1", "unix://", "http://x", "m1"])
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def certificates(folder: Path, authority: trustme.CA, client: trustme.CA | None = None) -> Path:
+    """The folder that Docker's own client wants; the certificate in it may be of another authority."""
+    folder.mkdir()
+    issued = (client or authority).issue_cert("operator@ops-1")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    (folder / "key.pem").chmod(0o600)
+    return folder
+
+
+def test_over_tls_a_swarm_is_asked_by_who_has_a_certificate(
+    engine: Engine, tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates(tmp_path / "certs", authority)
+    trustme.CA().cert_pem.write_to_path(tmp_path / "bundle.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
+    with serve_tls(engine, authority) as port:
+        more = 'docker_certificates = "certs"'
+        assert gate(tmp_path / "shop.toml", f"tcp://localhost:{port}", more).ok is True
+    assert any("/nodes" in each for each in engine.asked)
+
+
+@pytest.mark.parametrize("why", ["another authority", "another name", "unknown client", "no key", "key for all"])
+def test_over_tls_nobody_is_asked_who_is_not_proved_to_be_the_manager(
+    engine: Engine, tmp_path: Path, authority: trustme.CA, why: str
+) -> None:
+    other = trustme.CA()
+    folder = certificates(tmp_path / "certs", authority, other if why == "unknown client" else None)
+    if why == "another authority":
+        other.cert_pem.write_to_path(folder / "ca.pem")
+    if why == "no key":
+        (folder / "key.pem").unlink()
+    if why == "key for all":
+        (folder / "key.pem").chmod(0o644)
+    host = "127.0.0.1" if why == "another name" else "localhost"
+    says = {"no key": "certs lacks key.pem", "key for all": "chmod 600"}.get(why, "tcp://")
+    with serve_tls(engine, authority) as port, pytest.raises(SwarmUnreachable, match=says):
+        asyncio.run(read_swarm(f"tcp://{host}:{port}", folder))
+    assert engine.asked == []
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('docker = "tcp://10.0.0.1:2375"', "docker over tcp:// needs docker_certificates, the folder with ca.pem"),
+        ('docker = "ssh://m1"\ndocker_certificates = "c"', "docker_certificates are for docker over tcp:// alone"),
+    ],
+)
+def test_an_endpoint_over_tcp_is_refused_without_certificates(line: str, says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Spec.model_validate(tomllib.loads(f"{PLAN}{NODES}{line}\n"))
+
+
+@pytest.mark.parametrize("url", ["tcp://10.0.0.1", "ssh://deploy:secret@m1", "unix://", "http://x", "m1"])
 def test_an_endpoint_that_is_not_guarded_or_holds_a_password_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="docker"):
         Spec.model_validate(tomllib.loads(PLAN + NODES + f'docker = "{url}"\n'))

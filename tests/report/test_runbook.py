@@ -48,6 +48,43 @@ def test_every_state_has_its_section(story: Story) -> None:
     ]
 
 
+def with_live_copy(story: Story, **more: object) -> None:
+    databases = {"source": "service=shop_old", "target": "service=shop_new", "method": "replicate"}
+    with_keys(story, database=databases, **more)
+
+
+def test_with_a_live_copy_every_state_has_its_section_and_every_link_its_name(story: Story) -> None:
+    with_live_copy(story, replicate={"target": "host=${NEW} user=x"})
+    story.prepare()
+    found = text(story)
+    assert re.findall(r"^## ([A-Z])\. (.*)$", found, re.MULTILINE) == [
+        ("A", "Before the cutover, or after a rollback: the copy follows"),
+        ("B", "During the cutover, before the target was opened"),
+        ("C", "After the target was opened"),
+        ("D", "The old host does not follow any more"),
+        ("E", "Later: the new host fails"),
+    ]
+    assert "`switchover_0123456789ab_back`: publication and slot in the new database" in found
+    assert "are not on the old one. That is the one thing" not in found
+    assert "switchover_kept" not in found
+    assert '-v through="host=${NEW} user=x"" dbname=$(psql service=shop_new -XAtc' in found
+    for block in blocks(found):
+        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True, check=False)
+        assert (checked.returncode, checked.stderr) == (0, ""), block
+
+
+def test_each_health_check_says_the_status_that_it_must_print(story: Story) -> None:
+    with_keys(story, health=[{"name": "in", "url": "https://shop.example.com/in", "expect": {"status": 302}}])
+    assert "https://shop.example.com/in   # 302" in text(story)
+
+
+def test_several_names_have_their_database(story: Story) -> None:
+    assert "shop.example.com and its PostgreSQL database" in text(story)
+    names = ["shop.example.com", "www.shop.example.com"]
+    with_keys(story, dns={"names": names, "from": "203.0.113.10", "to": "198.51.100.20"})
+    assert "shop.example.com, www.shop.example.com and their PostgreSQL database" in text(story)
+
+
 def test_it_depends_on_nothing_but_plan_and_journal(story: Story) -> None:
     story.prepare()
     assert text(story) == text(story)

@@ -1,16 +1,21 @@
-"""A Docker endpoint on a Unix socket that answers what the engine's API answers for a swarm, and takes no change."""
+"""A Docker endpoint, on a Unix socket or over TLS: what the engine's API answers for a swarm; it takes no change."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import trustme
 
 
 @dataclass
@@ -55,10 +60,39 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
 
+class _Guarded(socketserver.ThreadingTCPServer):
+    """Speaks TLS alone, and only with clients whose certificate is of the authority."""
+
+    daemon_threads = True
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], authority: trustme.CA) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("localhost").configure_cert(self.context)
+        authority.configure_trust(self.context)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with contextlib.suppress(OSError), self.context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
+
 @contextmanager
 def serve(engine: Engine, socket: Path) -> Iterator[str]:
-    """The endpoint's URL."""
+    """The URL of the endpoint on a Unix socket."""
+    with _served(_Server(str(socket), _handler(engine))):
+        yield f"unix://{socket}"
 
+
+@contextmanager
+def serve_tls(engine: Engine, authority: trustme.CA) -> Iterator[int]:
+    """The port on localhost of the endpoint over TLS."""
+    server = _Guarded(_handler(engine), authority)
+    with _served(server):
+        yield server.server_address[1]
+
+
+def _handler(engine: Engine) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             engine.asked.append(f"GET {self.path}")
@@ -81,11 +115,15 @@ def serve(engine: Engine, socket: Path) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = _Server(str(socket), Handler)
+    return Handler
+
+
+@contextmanager
+def _served(server: socketserver.BaseServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield f"unix://{socket}"
+        yield
     finally:
         server.shutdown()
         server.server_close()

@@ -12,6 +12,7 @@ from switchover.postgres.preflight.clients import MARKED, client_findings
 from switchover.postgres.preflight.health import SOURCE_ONLY, TARGET_ONLY, health
 from switchover.postgres.preflight.look import look
 from switchover.postgres.preflight.objects import OBJECTS
+from switchover.postgres.preflight.production import PRODUCTION
 from switchover.postgres.preflight.sequences import SEQUENCES
 from switchover.postgres.preflight.superuser import SUPERUSER_ONLY
 from switchover.postgres.preflight.supported import skips_marks
@@ -27,7 +28,7 @@ SOURCE = (
     *(*health("source"), *SOURCE_ONLY),
     *(*activity("source"), *SOURCE_CLIENTS),
 )
-TARGET = (*health("target"), *TARGET_ONLY, *activity("target"))
+TARGET = (*health("target"), *TARGET_ONLY, *PRODUCTION, *activity("target"))
 CONDITIONAL = (SUPERUSER_ONLY, MARKED)
 """Asked of the source, and of concern only with some targets and some client programs."""
 

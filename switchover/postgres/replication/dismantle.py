@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from switchover.plan import names
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
 from switchover.postgres.guard import drop_fact
 from switchover.postgres.replication.identity import restore_identities
-from switchover.postgres.replication.link import PREFIX
 from switchover.postgres.replication.marker import drop_marker_table
 from switchover.postgres.replication.slot import drop_slot, read_slot
 from switchover.postgres.replication.subscription import read_subscription, unsubscribe
@@ -112,7 +112,7 @@ async def _tidy(db: Database, app: str) -> str:
     """What serves every link of a database goes with the last of them."""
     with told(db):
         async with await connect(db, app) as session:
-            if await (await session.execute(_OTHERS, (PREFIX, PREFIX))).fetchone() == (True,):
+            if await (await session.execute(_OTHERS, (names.LINK, names.LINK))).fetchone() == (True,):
                 return ""
             dropped = await drop_marker_table(session)
     restored = await restore_identities(db, app)

@@ -9,9 +9,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from switchover.plan import names
 from switchover.postgres.connect import connect, told
 from switchover.postgres.finding import Finding
-from switchover.postgres.replication.link import PREFIX
 from switchover.postgres.replication.subscription import try_reach
 from switchover.postgres.together import both
 from switchover.words import duration, plain, size
@@ -254,7 +254,7 @@ async def _rate(db: Database, app: str) -> float:
 
 
 async def _dict(session: AsyncConnection, query: str) -> dict[str, Any]:
-    cursor = await session.execute(query.encode(), {"ours": PREFIX})
+    cursor = await session.execute(query.encode(), {"ours": names.LINK})
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101  one role
     return {column.name: value for column, value in zip(cursor.description or (), row, strict=True)}

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from psycopg.conninfo import make_conninfo
 
+from switchover.plan import names
 from switchover.postgres.connect import database_name
 
 if TYPE_CHECKING:
     from switchover.postgres.connect import Database
 
-PREFIX = "switchover_"
-BACK = "_back"
 _OURS_ALONE = {"application_name", "fallback_application_name", "replication", "options", "connect_timeout"}
 """Keywords that a subscription sets itself, or that are about sessions of ours."""
 
@@ -31,7 +30,7 @@ class Link:
     @property
     def leads_back(self) -> bool:
         """Whether it keeps the old side current, once the new one is written."""
-        return self.name.endswith(BACK)
+        return self.name.endswith(names.BACK)
 
     @property
     def has_password(self) -> bool:
@@ -40,12 +39,12 @@ class Link:
 
 def forward(source: Database, target: Database, plan_id: str, through: Database | None = None) -> Link:
     """From the old side to the new one; ``through`` is the source as the target's host reaches it."""
-    return Link(source, target, f"{PREFIX}{plan_id[:12]}", through or source)
+    return Link(source, target, names.ahead_name(plan_id), through or source)
 
 
 def backward(source: Database, target: Database, plan_id: str, through: Database | None = None) -> Link:
     """From the new side back to the old one; ``through`` is the target as the source's host reaches it."""
-    return Link(target, source, f"{PREFIX}{plan_id[:12]}{BACK}", through or target)
+    return Link(target, source, names.back_name(plan_id), through or target)
 
 
 async def conninfo(link: Link, app: str) -> str:

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from switchover.plan.decide import step_of
+from switchover.plan.drift import changes
 from switchover.plan.outline import STEP, StepName
-from switchover.plan.progress import StepStatus, changes
+from switchover.plan.progress import StepStatus
 from switchover.plan.spec import CATEGORIES
 from switchover.readiness.checklist.sign import spoken_of
 from switchover.readiness.topology import shortfalls

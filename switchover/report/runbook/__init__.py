@@ -6,17 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from switchover.plan import names
+from switchover.plan.decide import replicates
 from switchover.report.escape import escape
-from switchover.report.runbook import commands
-from switchover.report.runbook.sections import (
-    after_the_opening,
-    before_the_cutover,
-    by_hand,
-    during_the_cutover,
-    later,
-    where,
-    who,
-)
+from switchover.report.runbook import commands, live, sections
 from switchover.report.runbook.text import section
 
 if TYPE_CHECKING:
@@ -30,25 +22,23 @@ def runbook(spec: Spec, progress: Progress, plan: str) -> str:
     """The whole text, as Markdown; ``plan`` is the plan file's name. A pure function of its arguments."""
     begun = bool(progress.plan_id)
     progress = progress if begun else replace(progress, plan_id="0" * 12)
+    with_copy = replicates(progress)
+    states = live if with_copy else sections
     parts = [
         f"# Recovery plan: {escape(spec.name)}\n",
-        _what(spec, plan),
-        who(spec, progress),
-        where(spec, progress, plan),
-        before_the_cutover(spec, progress),
-        during_the_cutover(spec, progress),
-        after_the_opening(spec, progress),
-        by_hand(spec, progress),
-        later(spec, progress, plan),
+        _what(spec, plan, with_copy),
+        sections.who(spec, progress),
+        states.where(spec, progress, plan),
+        states.before_the_cutover(spec, progress),
+        states.during_the_cutover(spec, progress),
+        states.after_the_opening(spec, progress),
+        *([live.not_followed(spec, progress)] if with_copy else []),
+        states.by_hand(spec, progress),
+        sections.later(spec, progress, plan),
         section(
             "Names that belong to this switchover",
             "Everything that it makes on the database servers bears its id; nothing else there is its own.",
-            f"- `{names.rehearsal_name(progress.plan_id)}`: scratch copy of a rehearsal; may be dropped at any time",
-            f"- `{names.copy_name(progress.plan_id)}`: the copy that has not been opened yet",
-            f"- `{names.aside_name(progress.plan_id)}`: the target's database of before, set aside",
-            f"- `{names.kept_name(progress.plan_id, 1)}`: what users wrote on the target before a rollback",
-            f"- sessions whose application_name begins with `{names.session_prefix(progress.plan_id)}`",
-            "- the schema `switchover` with one row, in the target's database",
+            *_ours(progress.plan_id, with_copy),
             "" if begun else "The plan has not been run yet: it gets its id, shown here as zeros, when it is.",
         ),
         _notes(),
@@ -56,15 +46,49 @@ def runbook(spec: Spec, progress: Progress, plan: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _what(spec: Spec, plan: str) -> str:
-    hosts = ", ".join(escape(name) for name in spec.dns.names)
+def _ours(plan_id: str, with_copy: bool) -> tuple[str, ...]:
+    """What the plan makes on the servers, a line each."""
+    ahead, back = names.ahead_name(plan_id), names.back_name(plan_id)
+    made = (
+        (
+            f"- `{names.copy_name(plan_id)}`: the copy, as long as the target has not been opened, and after a return",
+            f"- `{ahead}`: publication and slot in the old database, subscription in the copy, which follows",
+            f"- `{back}`: publication and slot in the new database, subscription in the old one, which follows",
+            "- `REPLICA IDENTITY FULL` on tables without a key, as long as something follows",
+            "- the schema `switchover` in the old database and in the new one: markers, notes, one row of the run",
+        )
+        if with_copy
+        else (
+            f"- `{names.copy_name(plan_id)}`: the copy that has not been opened yet",
+            f"- `{names.kept_name(plan_id, 1)}`: what users wrote on the target before a rollback",
+            "- the schema `switchover` with one row, in the target's database",
+        )
+    )
     return (
-        f"{hosts} and its PostgreSQL database move from the old host {spec.dns.from_} to the new host {spec.dns.to}. "
+        f"- `{names.rehearsal_name(plan_id)}`: scratch copy of a rehearsal; may be dropped at any time",
+        f"- `{names.aside_name(plan_id)}`: the target's database of before, set aside",
+        f"- sessions whose application_name begins with `{names.session_prefix(plan_id)}`",
+        *made,
+    )
+
+
+def _what(spec: Spec, plan: str, with_copy: bool) -> str:
+    hosts = [escape(name) for name in spec.dns.names]
+    whose = "its" if len(hosts) == 1 else "their"
+    behind = (
+        "Rows that users write on the new host follow to the old one, until the step Finish ends that: before it, "
+        "going back loses nothing; after it, going back leaves those rows behind."
+        if with_copy
+        else "Rows that users write on the new host are not on the old one. That is the one thing that cannot be put "
+        "back: before it, going back loses nothing; after it, going back leaves those rows behind."
+    )
+    return (
+        f"{', '.join(hosts)} and {whose} PostgreSQL database move from the old host {spec.dns.from_} to the new host "
+        f"{spec.dns.to}. The old database is the *source*, the new one the *target*. "
         "This text says what to do when something goes wrong, with the program and without it. Commands are run in "
         f"the folder of the plan file {commands_of(plan)}, on a machine that reaches both databases, as the person "
         "whose service and password files (`~/.pg_service.conf`, `~/.pgpass`) know them.\n\n"
-        "Rows that users write on the new host are not on the old one. That is the one thing that cannot be put back: "
-        "before it, going back loses nothing; after it, going back leaves those rows behind.\n"
+        f"{behind}\n"
     )
 
 

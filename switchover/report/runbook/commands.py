@@ -29,11 +29,15 @@ _VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 CLOSE = f"""\
 SET {READ_ONLY} = off;
 ALTER DATABASE :"DBNAME" SET {READ_ONLY} = on;
--- as a superuser only: for anybody else this would shut yourself out
+-- the limit is for superusers to set: anybody else would shut themselves out
+SELECT current_setting('is_superuser') AS superuser \\gset
+\\if :superuser
 ALTER DATABASE :"DBNAME" CONNECTION LIMIT 0;
+\\endif
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid();"""
-"""Nobody writes to a database any more, by its own settings."""
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+AND coalesce(backend_type, 'client backend') = 'client backend' AND pid NOT IN (SELECT pid FROM pg_stat_replication);"""
+"""Nobody writes to a database any more, by its own settings; what carries its rows to the other side goes on."""
 
 NOBODY = f"""\
 SELECT datname, datconnlimit, datallowconn FROM pg_database WHERE datname = current_database();
@@ -43,9 +47,10 @@ WHERE datname = current_database() AND pid <> pg_backend_pid();"""
 """Who is connected, and whether the database may be written to."""
 
 
-def psql(conninfo: str, statements: str) -> str:
-    """A shell command that runs the statements and stops at the first that fails."""
-    return f"psql {_quoted(conninfo)} -X -v ON_ERROR_STOP=1 <<'SQL'\n{statements}\nSQL"
+def psql(conninfo: str, statements: str, *more: str) -> str:
+    """A shell command that runs the statements and stops at the first that fails; ``more`` are words of the shell."""
+    words = " ".join(("psql", quoted(conninfo), "-X", "-v ON_ERROR_STOP=1", *more))
+    return f"{words} <<'SQL'\n{statements}\nSQL"
 
 
 def end_ours(plan_id: str) -> str:
@@ -118,10 +123,10 @@ def copy_by_hand(spec: Spec, progress: Progress) -> str:
     jobs = f"--jobs={database.jobs}"
     dump = [f"{folder}pg_dump", "--format=directory", jobs, "--file=dump-by-hand"]
     return (
-        f"{shlex.join(dump)} --dbname={_quoted(database.source)}\n"
+        f"{shlex.join(dump)} --dbname={quoted(database.source)}\n"
         f"{psql(database.target, create_copy(progress.plan_id))}\n"
         f"{shlex.join([f'{folder}pg_restore', jobs, '--exit-on-error'])} "
-        f"--dbname={_quoted(with_database(database.target, copy))} dump-by-hand\n"
+        f"--dbname={quoted(with_database(database.target, copy))} dump-by-hand\n"
         f"{psql(with_database(database.target, copy), 'ANALYZE;')}"
     )
 
@@ -185,7 +190,8 @@ def ask_health(spec: Spec, address: str) -> str:
         parts = urlsplit(check.url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         pinned = f"{check.host}:{port}:{address}"
-        lines.append(f"curl -sS -o /dev/null -w '%{{http_code}}\\n' --resolve {pinned} {shlex.quote(check.url)}")
+        asked = f"curl -sS -o /dev/null -w '%{{http_code}}\\n' --resolve {pinned} {shlex.quote(check.url)}"
+        lines.append(f"{asked}   # {check.expect.status}")
     return "\n".join(lines)
 
 
@@ -203,7 +209,7 @@ def _fence_before(progress: Progress) -> tuple[int, str | None] | None:
     return int(str(saved.get("limit", -1))), value
 
 
-def _quoted(conninfo: str) -> str:
+def quoted(conninfo: str) -> str:
     """For a shell: as it stands, but that ``${VAR}`` is read from the environment."""
     text = plain(conninfo, 500)
     if not _VARIABLE.search(text):

@@ -6,18 +6,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 from switchover.plan import names
-from switchover.plan.decide import forecast, step_of, undo_s
+from switchover.plan.decide import forecast, replicates, step_of, undo_s
 from switchover.plan.outline import StepName
 from switchover.report.escape import code, escape
 from switchover.report.runbook import commands
-from switchover.report.runbook.text import block, section, shell, table
+from switchover.report.runbook.blocks import page_off, page_on, pointed, servers, settings_of_before, stop_the_program
+from switchover.report.runbook.text import section, shell, table
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from switchover.plan.progress import Progress
-    from switchover.plan.spec import CommandSpec, Spec
+    from switchover.plan.spec import Spec
 
 PEOPLE = ("on-call-window", "rollback-known", "recovery-people", "contacts", "on-call-rotation")
 """Items of the checklist whose signatures say whom to call."""
@@ -52,7 +51,9 @@ def _times(spec: Spec, progress: Progress) -> str:
         rows.append(("the cutover", "not known: nothing has been rehearsed"))
     else:
         low, high = duration(round(expected.low_s)), duration(round(expected.high_s))
-        rows.append(("the cutover", f"{low} to {high}, by the rehearsal; then DNS"))
+        says = f"writes pause for {low} to {high}, {duration(spec.replicate.budget)} at most; then DNS"
+        says = says if replicates(progress) else f"{low} to {high}, by the rehearsal; then DNS"
+        rows.append(("the cutover", says))
         rows.append(("going back before users have written", f"about {duration(round(undo_s(progress)))}"))
     phases = step_of(progress, StepName.REHEARSAL).facts.get("seconds")
     if isinstance(phases, dict):
@@ -82,7 +83,7 @@ def where(spec: Spec, progress: Progress, plan: str) -> str:
             "do, and asks"
         ),
         "Without it, ask DNS, the target and the source:",
-        shell(commands.ask_dns(spec, _servers(progress))),
+        shell(commands.ask_dns(spec, servers(progress))),
         shell(commands.psql(spec.database.target, commands.ours_there(plan_id))),
         shell(commands.psql(spec.database.source, commands.NOBODY)),
         table(("DNS gives", "the target's server has", "the source", "then you are"), rows),
@@ -99,8 +100,7 @@ def before_the_cutover(spec: Spec, progress: Progress) -> str:
         "A. Before the cutover",
         "Users are on the old host; there is nothing to go back from. At most the TTL has been lowered and a scratch "
         "copy made. To call the switchover off, put the TTLs back and drop the scratch copy:",
-        block(commands.records(spec, spec.dns.from_, original)),
-        _change(spec, spec.dns.from_, spec.dns.from_, original),
+        *pointed(spec, spec.dns.from_, spec.dns.from_, original),
         shell(commands.psql(spec.database.target, commands.drop(names.rehearsal_name(progress.plan_id)))),
     )
 
@@ -111,16 +111,18 @@ def during_the_cutover(spec: Spec, progress: Progress) -> str:
         "B. During the cutover, before the target was opened",
         "Users see the maintenance page. Nothing is lost: the old database has everything. With the program, "
         "`switchover rollback` undoes it. Without it, in this order:",
-        "**1. End what may still run.** " + _runner(progress) + " Then end its sessions on both servers; the locks on "
+        "**1. End what may still run.** "
+        + stop_the_program(progress)
+        + " Then end its sessions on both servers; the locks on "
         "the old database go with them:",
         shell(commands.psql(spec.database.source, commands.end_ours(progress.plan_id))),
         shell(commands.psql(spec.database.target, commands.end_ours(progress.plan_id))),
-        "**2. Open the old database again.** " + _known(progress),
+        "**2. Open the old database again.** " + settings_of_before(progress),
         shell(commands.psql(spec.database.source, commands.reopen(progress))),
         "**3. Take the maintenance page off, start the old application.**",
-        _command(spec.maintenance.off, "The plan has no command for it; start by hand what was stopped by hand."),
+        page_off(spec),
         "**4. See that users are served by the old host.** DNS has not been changed; it must give "
-        f"{spec.dns.from_}. Each of these must print the status that is expected:",
+        f"{spec.dns.from_}. Each of these must print the status that stands behind it:",
         shell(commands.ask_health(spec, spec.dns.from_)),
         "**5. Drop the unopened copy**, when there is time:",
         shell(commands.psql(spec.database.target, commands.drop(names.copy_name(progress.plan_id)))),
@@ -139,7 +141,7 @@ def after_the_opening(spec: Spec, progress: Progress) -> str:
         "**Going back.** With the program `switchover rollback` closes the target, counts what users have written "
         "there, says so, and asks. Without it, in this order:",
         "**1. Maintenance page on.**",
-        _command(spec.maintenance.on, "The plan has no command for it."),
+        page_on(spec),
         "**2. Close the target**, so that what users wrote stays as it is:",
         shell(commands.psql(spec.database.target, commands.CLOSE)),
         "**3. D. Have users written?** `switchover compare` (with `service=` or URI of source and target) lists every "
@@ -147,17 +149,16 @@ def after_the_opening(spec: Spec, progress: Progress) -> str:
         f"behind in the database `{kept}`**; they are not merged back by anybody but you. Somebody who may decide "
         "this has to say so now.",
         "**4. Point DNS back to the old host.**",
-        block(commands.records(spec, spec.dns.from_, commands.low_ttls(spec))),
-        _change(spec, spec.dns.to, spec.dns.from_, commands.low_ttls(spec)),
+        *pointed(spec, spec.dns.to, spec.dns.from_, commands.low_ttls(spec)),
         f"Every server must give {spec.dns.from_}:",
-        shell(commands.ask_dns(spec, _servers(progress))),
+        shell(commands.ask_dns(spec, servers(progress))),
         "**5. Set the written database aside**, and give the target its database of before:",
         shell(commands.psql(spec.database.target, commands.exchange(kept, names.aside_name(plan_id)))),
-        "**6. Open the old database again.** " + _known(progress),
+        "**6. Open the old database again.** " + settings_of_before(progress),
         shell(commands.psql(spec.database.source, commands.end_ours(plan_id))),
         shell(commands.psql(spec.database.source, commands.reopen(progress))),
         "**7. Maintenance page off, old application on.**",
-        _command(spec.maintenance.off, "The plan has no command for it; start by hand what was stopped by hand."),
+        page_off(spec),
         shell(commands.ask_health(spec, spec.dns.from_)),
         f"Caches may lead users to the new host for up to {duration(spec.dns.low_ttl)} more: keep it closed.",
     )
@@ -172,7 +173,7 @@ def by_hand(spec: Spec, progress: Progress) -> str:
         "compares the rows: count at least the large tables on both sides. Settings and privileges of the target's "
         "database itself, and roles, are not carried by these commands.",
         "**1. Stop writes on the old host**: maintenance page on, old application off, then:",
-        _command(spec.maintenance.on, "The plan has no command for it."),
+        page_on(spec),
         shell(commands.psql(spec.database.source, commands.CLOSE)),
         "**2. Copy**, into a database that nobody knows (drop a half-made one first, as in B 5). After the limit was "
         "set only a superuser can connect to the source:",
@@ -184,16 +185,16 @@ def by_hand(spec: Spec, progress: Progress) -> str:
         "**4. See that the new host answers**, before anybody is sent there:",
         shell(commands.ask_health(spec, spec.dns.to)),
         "**5. Point DNS to the new host**, then take the maintenance page off:",
-        block(commands.records(spec, spec.dns.to, commands.low_ttls(spec))),
-        _change(spec, spec.dns.from_, spec.dns.to, commands.low_ttls(spec)),
-        shell(commands.ask_dns(spec, _servers(progress))),
+        *pointed(spec, spec.dns.from_, spec.dns.to, commands.low_ttls(spec)),
+        shell(commands.ask_dns(spec, servers(progress))),
     )
 
 
 def later(spec: Spec, progress: Progress, plan: str) -> str:
     """E: the new host is production, and something of it fails."""
+    kind = "live" if replicates(progress) else "final"
     kept = (
-        f"The last backup of the old host is the folder `dump-final` in {code(plan + '.d')}"
+        f"The last backup of the old host is the folder `dump-{kind}` in {code(plan + '.d')}"
         if spec.database.keep_dump and spec.database.copy_ != "stream"
         else "No dump of the old host is kept by this plan"
     )
@@ -213,62 +214,11 @@ def later(spec: Spec, progress: Progress, plan: str) -> str:
     )
 
 
-def _change(spec: Spec, old: str, new: str, ttls: Mapping[str, int]) -> str:
-    """How the records are changed, by what keeps them."""
-    kind = spec.dns.provider.kind
-    if kind == "rfc2136":
-        return (
-            "With a key in BIND's format (for one in Knot's use `knsupdate`); it changes nothing unless the record is "
-            f"still {old}:\n\n" + shell(commands.nsupdate(spec, old, new, ttls))
-        )
-    keeper = f" ({escape(spec.dns.provider.service)})" if spec.dns.provider.service else ""
-    where_ = {"manual": "by hand, in the console of whoever keeps the zone", "command": "with your own program"}
-    return f"Change them {where_.get(kind, f'in the console of {kind}')}{keeper}."
-
-
-def _known(progress: Progress) -> str:
-    if commands.knows_before(progress):
-        return "These are its settings of before, from the journal:"
-    return (
-        'Its settings of before are in the plan file, in the entry with `action = "fence-source"` and '
-        '`what   = "intent"`, under `before`; these are right if the database had none of its own:'
-    )
-
-
-def _runner(progress: Progress) -> str:
-    if progress.run is None or progress.run.outcome:
-        return "If `switchover` still runs anywhere, stop it (Ctrl-C, once) and wait until it has ended."
-    return f"The program runs, or was killed, as process {progress.run.pid} of {escape(progress.run.who)}: stop it."
-
-
-def _command(command: CommandSpec | None, otherwise: str) -> str:
-    return shell(shlex.join(command.command)) if command is not None else otherwise
+def _at(spec: Spec, which: str) -> str:
+    assert spec.window is not None  # noqa: S101  asked only of a plan with a window
+    return instant(getattr(spec.window, which), spec.window.zone)
 
 
 def _signed(progress: Progress, item: str, what: str) -> str:
     signed = progress.attested.get(item)
     return f"{what}: {escape(f'{signed.note} {signed.link}'.strip(), 500)}." if signed is not None else ""
-
-
-def _servers(progress: Progress) -> tuple[str, ...]:
-    """The authoritative servers' addresses, as far as a step has seen them."""
-    found: dict[str, None] = {}
-    for name in (StepName.LOWER_TTL, StepName.CUTOVER):
-        for action in step_of(progress, name).actions:
-            for facts in (action.before, action.proof, action.result):
-                found.update(dict.fromkeys(_addresses(facts)))
-    return tuple(found)
-
-
-def _addresses(facts: Mapping[str, object]) -> list[str]:
-    rows = facts.get("servers")
-    return (
-        [str(row["address"]) for row in rows if isinstance(row, dict) and row.get("address")]
-        if isinstance(rows, list)
-        else []
-    )
-
-
-def _at(spec: Spec, which: str) -> str:
-    assert spec.window is not None  # noqa: S101  asked only of a plan with a window
-    return instant(getattr(spec.window, which), spec.window.zone)
