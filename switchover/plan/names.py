@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 LINK = "switchover_"
-BACK = "_back"
 """What the name of every part of every plan's links starts with."""
+BACK = "_back"
+"""What those end with by which the old host follows the new one."""
 
 
 def session_prefix(plan_id: str) -> str:
