@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import dataclass
 from functools import cache
@@ -54,18 +55,20 @@ async def read_fence_before(session: AsyncConnection, name: str) -> FenceBefore:
     row = await (await session.execute(_BEFORE, (name,))).fetchone()
     if row is None:
         raise Refused(f"there is no database {plain(name, 100)} on the server any more")
-    return FenceBefore(row[0], tuple(_veiled(name, each) for each in row[1]) if row[1] is not None else None)
+    veiled = [await asyncio.to_thread(_veiled, each) for each in row[1] or ()]
+    return FenceBefore(row[0], tuple(veiled) if row[1] is not None else None)
 
 
-def _veiled(database: str, setting: str) -> str:
+def _veiled(setting: str) -> str:
     name, _, value = setting.partition("=")
-    return setting if name == READ_ONLY else f"{name}=#{_slow_hash(f'{database} {name}', value)}"
+    return setting if name == READ_ONLY else f"{name}=#{_slow_hash(name, value)}"
 
 
 @cache
 def _slow_hash(salt: str, value: str) -> str:
     """16 MB and some 50 ms for each guess (scrypt, RFC 7914), in 128 bits.
 
-    A later run must come to the same, so there is no key that the journal's readers would not have as well.
+    A later run must come to the same, and so must the database under another name: there is no key that the
+    journal's readers would not have as well.
     """
     return hashlib.scrypt(value.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=16).hex()
