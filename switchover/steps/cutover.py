@@ -28,7 +28,7 @@ from switchover.steps.outage import metered
 from switchover.steps.readiness import healthy_target
 from switchover.steps.rehearsal import chosen_way
 from switchover.steps.turn import Turn
-from switchover.steps.turning import paused_actions, ready_action, within_budget
+from switchover.steps.turning import announce_action, paused_actions, ready_action, within_budget
 from switchover.words import duration, instant, size
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def _to_live_copy(context: Context, copying: Copying) -> tuple[Action, ...]:
         globals_action(context),
         views_action(turn),
         ready_action(turn),
+        announce_action(turn),
         *maintenance_action(context, on=True),
         *paused_actions(turn),
         within_budget(turn, open_action(context, copying, last_look)),

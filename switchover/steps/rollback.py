@@ -17,7 +17,7 @@ from switchover.steps.following import follow_action, names_back_action, views_a
 from switchover.steps.maintenance import maintenance_action
 from switchover.steps.opening import change_facts, change_lines, written_since
 from switchover.steps.turn import Turn
-from switchover.steps.turning import may_undo, paused_actions, ready_action
+from switchover.steps.turning import announce_action, may_undo, paused_actions, ready_action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ def _with_data(context: Context) -> Step:
             follow_action(Turn(context), gone_on=turn.over),
             views_action(turn),
             ready_action(turn),
+            announce_action(turn),
             *maintenance_action(context, on=True, step=StepName.ROLLBACK),
             *paused_actions(turn),
             names_back_action(turn, lambda: _fenced_target(context)),

@@ -16,7 +16,7 @@ from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Verdict
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
-from switchover.postgres.replication.backwards import prepare_back
+from switchover.postgres.replication.backwards import announce, prepare_back
 from switchover.postgres.replication.dismantle import dismantle
 from switchover.postgres.replication.drain import drain
 from switchover.postgres.replication.lag import look
@@ -130,6 +130,35 @@ def ready_action(turn: Turn) -> Action:
     )
 
 
+def announce_action(turn: Turn) -> Action:
+    """What of the way back takes its time and needs no fence is made while users still write."""
+    context = turn.context
+
+    async def observe() -> Seen:
+        if turn.paused or await turn.over():
+            return Seen.done(paused=turn.paused)
+        _, then = await turn.pair()
+        there = await find_subscription(then, context.app)
+        return Seen.done(subscription=then.name) if there is not None else Seen.todo()
+
+    async def apply(live: Live) -> Facts:
+        _, then = await turn.pair()
+        await announce(then, context.app)
+        return {}
+
+    return Action(
+        f"announce-{'ahead' if turn.home else 'back'}",
+        f"announce that the {turn.leaving} will follow",
+        observe,
+        apply,
+        does=(
+            "CREATE PUBLICATION on the other side",
+            "CREATE SUBSCRIPTION … WITH (copy_data = false, enabled = false, origin = none), without a slot",
+        ),
+        deadline_s=READY_S,
+    )
+
+
 async def _checkpoint(db: Database, app: str) -> None:
     """Spare the pause what is written in the background; not everybody may, and nothing hangs on it."""
     try:
@@ -234,10 +263,7 @@ def _prepare(turn: Turn) -> Action:
         f"prepare that the {turn.leaving} follows from here on",
         observe,
         apply,
-        does=(
-            "ALTER SUBSCRIPTION … DISABLE; CREATE PUBLICATION and a slot on the other side",
-            "CREATE SUBSCRIPTION … WITH (copy_data = false, enabled = false, origin = none)",
-        ),
+        does=("ALTER SUBSCRIPTION … DISABLE; a slot on the other side: what is written there from now on is kept",),
     )
 
 

@@ -1,10 +1,10 @@
 """The way back: once the new side is the one that is written, the old one follows, and stays fit to take over.
 
-It is made behind the fence, after the drain and before the new side opens: both are equal at that moment, so that no
-copy is needed and no write can be missed. What keeps a row from going round in a circle: the forward subscription
-is stopped before the slot back is made, so nothing that it applied is in that slot; and from PostgreSQL 16 on each
-side asks only for changes made at the other itself (origin = none). On 15 and before the order alone protects, so
-it is held to on every version.
+Its slot is made behind the fence, after the drain and before the new side opens: both are equal at that moment, so
+that no copy is needed and no write can be missed; all else is made before, while users write. What keeps a row from
+going round in a circle: the forward subscription is stopped before the slot back is made, so nothing that it applied
+is in that slot; and from PostgreSQL 16 on each side asks only for changes made at the other itself (origin = none).
+On 15 and before the order alone protects, so it is held to on every version.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from switchover.postgres.replication.link import Link
 
 
+async def announce(back: Link, app: str) -> None:
+    """Make of the way back what needs no fence: the publication and the subscription, not enabled, without a slot."""
+    await publish(back, app)
+    await subscribe(back, app)
+
+
 async def prepare_back(ahead: Link, back: Link, app: str, *, deadline_s: float, say: Callable[[str], None]) -> None:
     """Make the whole way back, not enabled: from now on the new side keeps every change for the old one.
 
@@ -33,6 +39,6 @@ async def prepare_back(ahead: Link, back: Link, app: str, *, deadline_s: float, 
     applying = await find_subscription(ahead, app)
     if applying is not None and (applying.enabled or applying.worker is not None):
         raise ReplicationFailed("the way ahead still applies: disable it first, or rows would go round in a circle")
-    await publish(back, app)
+    if await find_subscription(back, app) is None:
+        await announce(back, app)
     await make_bare_slot(back, app, deadline_s=deadline_s, say=say)
-    await subscribe(back, app)
