@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rules import RULES
-from switchover.readiness.compose.rules.secrets import hidden
+from switchover.readiness.compose.secret import without_secrets
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def text(verdict: Verdict) -> str:
     """Every finding, the explanation of a rule at its first, and the sum."""
     said: set[str] = set()
     marks: dict[tuple[str, int], list[Mark]] = {}
-    for mark in verdict.hidden:
+    for mark in verdict.secrets:
         marks.setdefault((mark.file, mark.line), []).append(mark)
     blocks = []
     for at, findings in groupby(verdict.findings, key=lambda finding: finding.at):
@@ -58,7 +58,7 @@ def _frame(at: Mark, verdict: Verdict, marks: list[Mark]) -> Iterator[str]:
         return
     for mark in marks:
         line = _covered(line, mark)
-    line = hidden(line)
+    line = without_secrets(line)
     cut = max(0, at.column - 1 - WIDTH // 2) if len(line) > WIDTH else 0
     shown = plain(line[cut : cut + WIDTH].replace("\t", " "), WIDTH)
     width = max(1, min(at.end - at.column, len(shown) - (at.column - 1 - cut)))

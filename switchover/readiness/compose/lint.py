@@ -45,8 +45,8 @@ class Verdict:
     inactive: tuple[str, ...]
     findings: tuple[Finding, ...]
     lines: Mapping[str, Sequence[str]]
-    hidden: frozenset[Mark]
-    """Places of secrets: what stands there is not to be shown."""
+    secrets: frozenset[Mark]
+    """Where they stand: what is there is not to be shown."""
 
     @property
     def standing(self) -> tuple[Finding, ...]:
@@ -66,10 +66,10 @@ def lint(wanted: Wanted) -> Verdict:
     if dialect == "stack" and loaded.by_dotenv and wanted.env_file is None:
         # docker stack deploy knows no .env
         loaded = load(wanted.files, wanted.env, None, wanted.root, dotenv=False)
-    project = project_of(loaded.tree, loaded.variables, tuple(loaded.documents), dialect, wanted.startup)
+    project = project_of(loaded, dialect, wanted.startup)
     findings = sorted(_findings(project, wanted.suppressions), key=_order)
-    hidden = frozenset(finding.at for finding in findings if finding.rule.id.startswith("secret-literal"))
-    return Verdict(dialect, why, len(project.services), project.inactive, tuple(findings), loaded.lines, hidden)
+    secrets = frozenset(finding.at for finding in findings if finding.rule.id.startswith("secret-literal"))
+    return Verdict(dialect, why, len(project.services), project.inactive, tuple(findings), loaded.lines, secrets)
 
 
 def _findings(project: Project, suppressions: Sequence[Suppression]) -> Iterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
@@ -13,7 +13,7 @@ from switchover.readiness.compose.values import Image, Mount, Port, number, seco
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from switchover.readiness.compose.interpolate import Variables
+    from switchover.readiness.compose.load import Loaded
     from switchover.readiness.compose.node import Node, Path, Step
 
 Dialect: TypeAlias = Literal["stack", "compose"]
@@ -189,14 +189,16 @@ class Service:
 class Project:
     """Everything the rules look at."""
 
-    tree: Node
+    loaded: Loaded
     dialect: Dialect
     services: tuple[Service, ...]
-    variables: Variables
-    documents: tuple[Node, ...] = ()
     inactive: tuple[str, ...] = ()
     """Services that no active profile asks for."""
-    startup: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tree(self) -> Node:
+        """All files merged."""
+        return self.loaded.tree
 
     @cached_property
     def by_name(self) -> Mapping[str, Service]:
@@ -204,11 +206,10 @@ class Project:
         return {service.name: service for service in self.services}
 
 
-def project_of(
-    tree: Node, variables: Variables, documents: tuple[Node, ...], dialect: Dialect, startup: Mapping[str, float]
-) -> Project:
-    """The project of a merged tree; services behind an inactive profile are left out, as Compose does."""
-    profiles = {name.strip() for name in variables.values.get("COMPOSE_PROFILES", "").split(",")}
+def project_of(loaded: Loaded, dialect: Dialect, startup: Mapping[str, float]) -> Project:
+    """The project that was read; services behind an inactive profile are left out, as Compose does."""
+    tree = loaded.tree
+    profiles = {name.strip() for name in loaded.variables.values.get("COMPOSE_PROFILES", "").split(",")}
     tables = {name: node for name, node in tree.table("services").items() if isinstance(node.value, dict)}
     active = {
         name: node
@@ -230,7 +231,8 @@ def project_of(
         Service(name, node, dialect, startup.get(name, startup.get("")), name in awaited, shared)
         for name, node in active.items()
     )
-    return Project(tree, dialect, services, variables, documents, tuple(sorted(set(tables) - set(active))), startup)
+    inactive = tuple(sorted(set(tables) - set(active)))
+    return Project(loaded, dialect, services, inactive)
 
 
 _OF_A_SWARM = ("update_config", "rollback_config", "placement", "endpoint_mode", "mode", "labels", "restart_policy")

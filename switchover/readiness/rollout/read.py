@@ -52,7 +52,7 @@ def read_service(path: FilePath, name: str, env: Mapping[str, str] | None = None
     Raises ComposeUnreadable with every problem at once.
     """
     loaded = load([path], os.environ if env is None else env, dotenv=False)  # docker stack deploy knows no .env
-    project = project_of(loaded.tree, loaded.variables, (), "stack", {})
+    project = project_of(loaded, "stack", {})
     if name not in project.by_name:
         names = ", ".join(plain(each, 80) for each in project.by_name) or "none"
         raise ComposeUnreadable(f"{path}: services: there is no {plain(name, 80)!r}; there is: {plain(names)}")

@@ -61,6 +61,14 @@ def test_the_text_shows_the_line_the_reason_and_the_mend(judge: Judge, tmp_path:
         "environment: {DB_PASSWORD: ['%s']}",
         "environment: {URL: 'postgres://app:%s@db/app'}",
         "environment: {DB_PASSWORD: 'a$5%s'}",
+        "environment: {DB_PASSWORD: 'pa$$%s'}",
+        "environment: {PGPASSWORD: '$$%s'}",
+        "environment: {PGPASSWORD: a$%s}",
+        "environment: {MYSQLPASSWORD: '%s'}",
+        "environment: {dbPassword: '%s'}",
+        "environment: {URL: 'postgres://app:a/%s@db/app'}",
+        "environment: {DSN: 'Server=db;Password=%s'}",
+        'command: [serve, "--password", "%s"]',
         "environment: {DB_PASSWORD: '${A:-%s}'}",
         "command: serve --password %s",
         "command: [serve, --password=%s]",
@@ -77,6 +85,18 @@ def test_a_secret_is_never_shown(tmp_path: Path, line: str) -> None:
         ended = switchover("lint", str(tmp_path / "a.yml"), *words)
         assert ended.returncode == 1
         assert "S3cr" not in ended.stdout + ended.stderr
+
+
+def test_a_secret_of_an_env_file_is_named_with_its_line_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "prod.env").write_text(f"# of the shop\nPORT=80\nDB_PASSWORD='{CANARY}$x'\nURL=x://a:{CANARY}@db\n")
+    (tmp_path / "a.yml").write_text("services: {web: {image: 'a:1', env_file: [prod.env]}}")
+    for words in ((), ("--format", "json"), ("--format", "sarif"), ("--format", "junit")):
+        said = switchover("lint", str(tmp_path / "a.yml"), *words).stdout
+        assert "secret-literal-env-file" in said
+        assert "S3cr" not in said
+    said = switchover("lint", str(tmp_path / "a.yml")).stdout
+    for line, name in ((3, "DB_PASSWORD"), (4, "URL")):
+        assert f"{tmp_path}/prod.env:{line}:1: warn secret-literal-env-file web: the value of {name} stands in" in said
 
 
 def test_what_is_accepted_is_shown_and_does_not_count(judge: Judge) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from switchover.readiness.compose.rules import RULES
@@ -10,6 +12,8 @@ from tests.readiness.compose.examples import CHECKED, EXAMPLES, UPDATED, in_depl
 
 BY_TEST_OF_ITS_OWN = {
     "secret-file-open",
+    "secret-literal-env-file",
+    "env-file-unread",
     "healthcheck-start-period",
     "update-monitor-short",
     "balancer-check-interval-long",
@@ -88,6 +92,29 @@ def test_a_secret_that_others_can_read_is_said(judge: Judge, tmp_path) -> None:
     assert "secret-file-open" in ids(judge, text, {})
     (tmp_path / "s.txt").chmod(0o600)
     assert "secret-file-open" not in ids(judge, text, {})
+
+
+ENV_FILES = {
+    "config/": "Is a directory|not a plain file",
+    "none.env": "No such file",
+    "/etc/passwd": "lies outside",
+    "big.env": "more than 8",
+}
+
+
+@pytest.mark.parametrize("name", ENV_FILES)
+def test_an_env_file_that_cannot_be_read_is_said_and_refuses_nothing(judge: Judge, tmp_path: Path, name: str) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "big.env").write_bytes(b"A=1\n" * 2_500_000)
+    verdict = judge(f"services: {{web: {{image: 'a:1', env_file: [{{path: {name}, required: false}}]}}}}")
+    (found,) = [finding for finding in verdict.findings if finding.rule.id == "env-file-unread"]
+    assert any(words in found.evidence for words in ENV_FILES[name].split("|")), found.evidence
+
+
+def test_an_env_file_of_variables_and_paths_holds_no_secret(judge: Judge) -> None:
+    also = {"prod.env": "DB_PASSWORD=${P}\nDB_PASSWORD_FILE=/run/secrets/db\nURL=postgres://app:${P}@db\n# TOKEN=x\n"}
+    verdict = judge("services: {web: {image: 'a:1', env_file: prod.env}}", also=also)
+    assert not {found.rule.id for found in verdict.findings} & {"secret-literal-env-file", "env-file-unread"}
 
 
 def test_a_job_needs_no_health_check_and_no_second_replica(judge: Judge) -> None:

@@ -119,7 +119,7 @@ def _without_effect(service: Service) -> Iterator[Hit]:
 
 
 def _refused(project: Project) -> Iterator[Found]:
-    for document in project.documents:
+    for document in project.loaded.documents:
         for key in document.value:
             if key in ("name", "include", "models", "jobs"):
                 yield Found("", (key,), f"{key} is no key of a stack file", document.mark(key))
@@ -151,7 +151,7 @@ def _refused_shapes(service: Node) -> Iterator[Hit]:
 
 
 def _version(project: Project) -> Iterator[Found]:
-    for document in project.documents:
+    for document in project.loaded.documents:
         version = document.get("version")
         if version is None:
             continue

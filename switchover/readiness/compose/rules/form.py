@@ -112,7 +112,7 @@ def _is_port(text: str) -> bool:
 
 
 def _schema(project: Project) -> Iterator[Found]:
-    for document in project.documents:
+    for document in project.loaded.documents:
         for path, says in problems(document):
             service = str(path[1]) if path[:1] == ("services",) and len(path) > 1 else ""
             yield Found(service, path, says, document.mark(*path))
@@ -124,16 +124,16 @@ def _empty(project: Project) -> Iterator[Found]:
 
 
 def _unset(project: Project) -> Iterator[Found]:
-    for name, at in project.variables.unset.items():
+    for name, at in project.loaded.variables.unset.items():
         # A password's hash with its $ unescaped looks like variables too: a name that is none is not repeated.
         said = f"the variable {name}" if name.isupper() else "a variable here"
         yield Found("", (), f"{said} has no value, and counts as empty; $$ is a $", at)
 
 
 def _bad_variables(project: Project) -> Iterator[Found]:
-    for at, says in project.variables.bad.items():
+    for at, says in project.loaded.variables.bad.items():
         yield Found("", (), says, at)
-    for at, says in project.variables.required.items():
+    for at, says in project.loaded.variables.required.items():
         yield Found("", (), f"a variable is required and has no value: {plain(says, 120)}", at)
 
 
