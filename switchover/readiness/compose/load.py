@@ -167,7 +167,7 @@ class _Reader:
                 raise ComposeUnreadable(f"{path}: empty; a Compose file begins with `services:`")
             self.lines[str(path)] = text.decode("utf-8", "replace").splitlines()
             self.documents += found
-            self._trees[whole] = _merged([_canonical(document) for document in found])
+            self._trees[whole] = _merged([canonical(document) for document in found])
         return self._trees[whole]
 
     def _included(self, item: Node, home: Path, variables: Variables) -> list[Node]:
@@ -222,14 +222,6 @@ def _chain(names: Sequence[_Name]) -> str:
     if names[-1] not in names[:-1]:
         return f"more than {LONGEST_CHAIN} services extend one another"
     return "the service extends itself: " + " -> ".join(plain(name, 80) for _, name in names)
-
-
-def _canonical(document: Node) -> Node:
-    services = document.get("services")
-    if services is None or not isinstance(services.value, dict):
-        return document
-    made = {name: canonical(node) if isinstance(node.value, dict) else node for name, node in services.value.items()}
-    return Node({**document.value, "services": Node(made, services.at, services.keys)}, document.at, document.keys)
 
 
 def _unblocked(path: str, flags: int) -> int:
