@@ -87,8 +87,8 @@ class Node:
         return node.value if isinstance(node.value, list) else [node]
 
     def is_true(self, *path: Step) -> bool:
-        """Whether it is switched on, written as a boolean or as text."""
-        return (self.text(*path) or "").lower() == "true"
+        """Whether it is switched on, written as a boolean or, as Compose takes it with a warning, as yes or on."""
+        return (self.text(*path) or "").lower() in ("true", "yes", "on", "y")
 
     def mark(self, *path: Step) -> Mark:
         """Where this path stands: a scalar itself, else its key; what is absent stands where its parent does."""

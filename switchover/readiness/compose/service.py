@@ -8,46 +8,21 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from switchover.readiness.compose.databases import NAMES, Database, database_of
+from switchover.readiness.compose.schema import problems
 from switchover.readiness.compose.values import Image, Mount, Port, number, seconds
+from switchover.readiness.constraint import Constraint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from switchover.readiness.compose.load import Loaded
     from switchover.readiness.compose.node import Node, Path, Step
+    from switchover.readiness.compose.schema import Problem
 
 Dialect: TypeAlias = Literal["stack", "compose"]
 
-DATA_AT = {
-    "postgres": "/var/lib/postgresql",
-    "postgis": "/var/lib/postgresql",
-    "timescaledb": "/var/lib/postgresql",
-    "timescaledb-ha": "/home/postgres",
-    "pgvector": "/var/lib/postgresql",
-    "mysql": "/var/lib/mysql",
-    "mysql-server": "/var/lib/mysql",
-    "mariadb": "/var/lib/mysql",
-    "percona": "/var/lib/mysql",
-    "mongo": "/data/db",
-    "redis": "/data",
-    "valkey": "/data",
-    "rabbitmq": "/var/lib/rabbitmq",
-    "elasticsearch": "/usr/share/elasticsearch/data",
-    "opensearch": "/usr/share/opensearch/data",
-    "influxdb": "/var/lib/influxdb",
-    "clickhouse-server": "/var/lib/clickhouse",
-    "cassandra": "/var/lib/cassandra",
-    "neo4j": "/data",
-    "couchdb": "/opt/couchdb/data",
-    "minio": "/data",
-    "mssql": "/var/opt/mssql",
-}
-"""Programs that keep data, by the last part of their image's name, and where they keep it."""
-
-_SLOW_TO_STOP = frozenset(DATA_AT) - {"redis", "valkey", "minio"}
-_NAMES = frozenset({"db", "database", "postgresql"}) | DATA_AT.keys()
 _BALANCERS = frozenset({"traefik", "nginx-proxy", "haproxy", "caddy-docker-proxy", "docker-flow-proxy"})
-_MANAGER = re.compile(r"node\.role\s*==\s*manager")
 
 
 class Check(NamedTuple):
@@ -107,23 +82,18 @@ class Service:
         return Image.parse(text) if text else None
 
     @cached_property
-    def data_at(self) -> str | None:
-        """Where the database that it is keeps its data; None when it is none we know."""
-        return DATA_AT.get(self.image.program) if self.image else None
+    def database(self) -> Database | None:
+        """The database that it is; None when it is none we know."""
+        return database_of(self.image) if self.image else None
 
     @cached_property
     def is_stateful(self) -> bool:
         """A database, or a service that writes to a volume of its own."""
         return (
-            self.data_at is not None
-            or re.split(r"[-_.]", self.name.lower())[-1] in _NAMES
+            self.database is not None
+            or re.split(r"[-_.]", self.name.lower())[-1] in NAMES
             or any(self.is_own(mount) for mount in self.mounts)
         )
-
-    @cached_property
-    def is_slow_to_stop(self) -> bool:
-        """A database that writes what it holds in memory before it ends."""
-        return self.image is not None and self.image.program in _SLOW_TO_STOP
 
     def is_own(self, mount: Mount) -> bool:
         """Whether it is a volume of one node that the service writes to."""
@@ -136,7 +106,9 @@ class Service:
             self.is_awaited
             or (self.text("deploy", "mode") or "").endswith("-job")
             or self.text("deploy", "restart_policy", "condition") == "none"
-            or self.text("restart") in ("no", "false")
+            or (
+                self.dialect == "compose" and self.text("restart") in ("no", "false")
+            )  # a stack restarts it all the same
         )
 
     @cached_property
@@ -150,9 +122,20 @@ class Service:
         return self.image is not None and self.image.program in _BALANCERS
 
     @cached_property
+    def speaks_to_docker(self) -> bool:
+        """It has Docker's socket."""
+        return any(mount.is_docker for mount in self.mounts)
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Those of its placement that can be read."""
+        found = [Constraint.parse(node.text() or "") for node in self.node.items("deploy", "placement", "constraints")]
+        return tuple(each for each in found if each)
+
+    @cached_property
     def is_on_managers(self) -> bool:
         """Told to run on managers, as what speaks to Docker must."""
-        return any(_MANAGER.search(node.text() or "") for node in self.node.items("deploy", "placement", "constraints"))
+        return any(constraint.is_for_managers for constraint in self.constraints)
 
     @cached_property
     def replicas(self) -> int:
@@ -204,6 +187,14 @@ class Project:
     def by_name(self) -> Mapping[str, Service]:
         """The services by name."""
         return {service.name: service for service in self.services}
+
+    @cached_property
+    def _problems(self) -> Mapping[Node, tuple[Problem, ...]]:
+        return {document: tuple(problems(document)) for document in self.loaded.documents}
+
+    def problems(self, document: Node) -> tuple[Problem, ...]:
+        """What Compose's schema says of one of the documents."""
+        return self._problems[document]
 
 
 def project_of(loaded: Loaded, dialect: Dialect, startup: Mapping[str, float]) -> Project:

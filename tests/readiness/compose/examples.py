@@ -8,6 +8,7 @@ from __future__ import annotations
 from textwrap import indent
 
 DATABASE = "image: postgres:16.4\nvolumes: [data:/var/lib/postgresql/data]"
+SOCKET = "volumes: ['/var/run/docker.sock:/var/run/docker.sock:ro']"
 ROUTED = """\
 labels:
   traefik.http.routers.web.rule: Host(`shop.example.com`)
@@ -69,6 +70,11 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ("image-missing", "stack", "build: .", "image: app:1.0.0"),
     ("image-floating", "stack", "image: nginx", "image: nginx:1.27.1"),
     ("image-floating", "stack", "image: r.example.com:5000/app:latest", "image: r.example.com:5000/app:1.2.3"),
+    ("image-unversioned", "stack", "image: nginx:alpine", "image: nginx:1.27.1-alpine"),
+    ("image-unversioned", "stack", "image: r.example.com/app:production", "image: r.example.com/app:4f2a91c"),
+    ("image-unversioned", "compose", "image: redis:alpine3.19", "image: redis:7-alpine"),
+    ("image-floating", "compose", "image: nginx:latest", "image: nginx:${TAG:?}"),
+    ("image-missing", "compose", "command: run", "image: ${IMAGE:?}"),
     ("image-loose", "stack", "image: postgres:16-alpine", "image: postgres:16.4-alpine"),
     ("image-digest", "stack", "image: nginx@sha256:abc", f"image: nginx@sha256:{'a' * 64}"),
     ("image-built-here", "compose", "build: .", "image: app:1.0.0"),
@@ -124,6 +130,12 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("balancer-check-missing", "compose", ROUTED, CHECKED),
     ("balancer-check-missing", "stack", in_deploy(ROUTED), in_deploy(CHECKED)),
+    (
+        "balancer-check-missing",
+        "compose",
+        CHECKED + "  traefik.http.services.api.loadbalancer.server.port: '9090'",
+        CHECKED + "  traefik.http.services.api.loadbalancer.healthcheck.path: /up",
+    ),
     ("balancer-rule", "compose", ROUTED.replace("Host(`", "Host("), ROUTED),
     ("balancer-check-path", "compose", CHECKED.replace("/health\n", "http://web/health\n"), CHECKED),
     (
@@ -155,9 +167,16 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ),
     ("replicas-single", "stack", "image: app:1.0.0", "deploy: {replicas: 2}"),
     ("replicas-single", "stack", "deploy: {replicas: 1}", DATABASE),
+    ("replicas-single", "stack", "restart: 'no'", "image: mcr.microsoft.com/mssql/server:2022-CU1"),
     ("replicas-none", "stack", "deploy: {replicas: 0}", "deploy: {replicas: 2}"),
     ("update-config-missing", "stack", "deploy: {replicas: 2}", UPDATED % "40s"),
     ("update-stop-first", "stack", "deploy: {replicas: 2, update_config: {parallelism: 1}}", UPDATED % "40s"),
+    (
+        "update-stop-first",
+        "stack",
+        "deploy: {replicas: 2, update_config: {order: stop-first}}",
+        "deploy: {replicas: 2, update_config: {order: start-stop}}",
+    ),
     (
         "update-start-first-stateful",
         "stack",
@@ -204,6 +223,14 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "deploy: {replicas: 2}",
         "deploy: {placement: {constraints: ['node.role == worker']}}",
     ),
+    ("placement-anywhere", "stack", "image: traefik:v3.1", "image: traefik:v3.1\n" + SOCKET),
+    (
+        "placement-docker",
+        "stack",
+        "image: traefik:v3.1\n" + SOCKET,
+        "image: traefik:v3.1\n" + SOCKET + "\ndeploy: {placement: {constraints: [node.role==manager]}}",
+    ),
+    ("placement-docker", "stack", "image: agent:1.0\n" + SOCKET, "image: agent:1.0\ndeploy: {mode: global}\n" + SOCKET),
     (
         "placement-on-manager",
         "stack",
@@ -229,6 +256,7 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "deploy: {placement: {constraints: [node.labels.a == 1, node.labels.b == 2]}}",
     ),
     ("restart-policy-missing", "compose", "image: app:1", "restart: unless-stopped"),
+    ("restart-policy-missing", "stack", "restart: 'no'", "deploy: {restart_policy: {condition: none}}"),
     ("restart-policy-missing", "stack", "restart: always", "deploy: {restart_policy: {condition: any}}"),
     (
         "restart-given-up",
@@ -270,6 +298,13 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         "compose",
         "image: mysql:8.4\nvolumes: ['data:/backup']",
         "image: mysql:8.4\nvolumes: ['data:/var/lib/mysql']",
+    ),
+    ("data-unpersisted", "compose", "image: mcr.microsoft.com/mssql/server:2022-CU1", "image: r.example.com/server:1"),
+    (
+        "data-unpersisted",
+        "compose",
+        "image: bitnami/postgresql:16.4.0\nvolumes: ['data:/var/lib/postgresql']",
+        "image: bitnami/postgresql:16.4.0\nvolumes: ['data:/bitnami/postgresql']",
     ),
     (
         "data-moved",
@@ -368,6 +403,12 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
         DATABASE + "\nports: ['5432:5432']",
         DATABASE + "\nports: ['127.0.0.1:5432:5432']",
     ),
+    (
+        "database-published",
+        "stack",
+        "image: bitnami/mongodb:7.0.1\nports: ['27017:27017']",
+        "image: bitnami/nginx:1.27.1\nports: ['80:80']",
+    ),
     ("entry-internal", "compose", "ports: ['80:80']\nnetworks: [back]", "ports: ['80:80']\nnetworks: [back, default]"),
     (
         "network-one-node",
@@ -394,6 +435,7 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ("user-root", "compose", "user: root", "user: '1001:1001'"),
     ("user-root", "compose", "image: app:1", "user: app"),
     ("filesystem-writable", "compose", "image: app:1", "read_only: true"),
+    ("filesystem-writable", "compose", "read_only: no", "read_only: yes"),
     ("read-only-without-tmpfs", "compose", "read_only: true", "read_only: true\ntmpfs: [/tmp]"),
     ("capabilities-kept", "compose", "image: app:1", "cap_drop: [ALL]"),
     ("capability-strong", "compose", "cap_add: [CAP_SYS_ADMIN]", "cap_add: [NET_BIND_SERVICE]"),

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
-from switchover.readiness.compose.schema import problems
 from switchover.readiness.compose.values import number, seconds, size_of
 from switchover.words import plain
 
@@ -113,7 +112,7 @@ def _is_port(text: str) -> bool:
 
 def _schema(project: Project) -> Iterator[Found]:
     for document in project.loaded.documents:
-        for path, says in problems(document):
+        for path, says in project.problems(document):
             service = str(path[1]) if path[:1] == ("services",) and len(path) > 1 else ""
             yield Found(service, path, says, document.mark(*path))
 

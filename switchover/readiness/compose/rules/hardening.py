@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Rule, each
-from switchover.readiness.compose.rules.storage import SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +19,7 @@ _STRONG = frozenset(
 
 def _user(service: Service) -> Iterator[Hit]:
     user = service.text("user")
-    if user is None and service.data_at is None:
+    if user is None and service.database is None:
         yield (), "no user: the one of the image, which is root in most"
     elif user and user.partition(":")[0] in ("0", "root"):
         yield ("user",), "runs as root"
@@ -69,7 +68,7 @@ def _namespaces(service: Service) -> Iterator[Hit]:
 
 def _socket(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        if mount.source.endswith(SOCKETS):
+        if mount.is_docker:
             only = ", read-only, which does not bound what it may ask Docker" if mount.read_only else ""
             yield ("volumes", number), f"it has Docker's socket{only}"
 

@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Project, Service
+    from switchover.readiness.compose.values import Mount
 
-SOCKETS = ("docker.sock", "docker.socket")
 _OF_THE_HOST = ("/var/run/", "/run/", "/proc", "/sys", "/dev/", "/etc/localtime", "/etc/timezone", "/lib/modules")
 """What is of the machine and not of the project: an agent's business, not data."""
 
 
-def _is_of_the_host(source: str) -> bool:
-    return source == "/" or source.startswith(_OF_THE_HOST) or source.endswith(SOCKETS)
+_OFFICIAL = ("postgres", "library/postgres")
+
+
+def _is_of_the_host(mount: Mount) -> bool:
+    return mount.source == "/" or mount.source.startswith(_OF_THE_HOST) or mount.is_docker
 
 
 def _bind(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        if mount.kind == "bind" and not _is_of_the_host(mount.source):
+        if mount.kind == "bind" and not _is_of_the_host(mount):
             yield ("volumes", number), f"a bind mount of {mount.source or 'a folder'}"
 
 
@@ -36,15 +39,15 @@ def _bind_in_disguise(project: Project) -> Iterator[Found]:
 
 
 def _unpersisted(service: Service) -> Iterator[Hit]:
-    kept = service.data_at
-    if kept is None or (service.image and service.image.program in ("redis", "valkey") and not service.mounts):
+    database = service.database
+    if database is None or (database.is_cache and not service.mounts):
         return
-    if not any(_covers(mount.target, kept) for mount in service.mounts):
-        yield ("volumes",), f"a database whose data, at {kept}, is on no volume"
+    if not any(_covers(mount.target, database.data_at) for mount in service.mounts):
+        yield ("volumes",), f"a database whose data, at {database.data_at}, is on no volume"
 
 
 def _moved(service: Service) -> Iterator[Hit]:
-    version = re.match(r"\d+", service.image.tag) if service.image and service.image.program == "postgres" else None
+    version = re.match(r"\d+", service.image.tag) if service.image and service.image.name in _OFFICIAL else None
     if version is None or int(version[0]) < 18 or service.get("environment", "PGDATA") is not None:
         return
     for number, mount in enumerate(service.mounts):
@@ -68,10 +71,10 @@ def _anonymous(service: Service) -> Iterator[Hit]:
 
 
 def _shared(service: Service) -> Iterator[Hit]:
-    if service.replicas < 2 or service.data_at is None:
+    if service.replicas < 2 or service.database is None:
         return
     for number, mount in enumerate(service.mounts):
-        if _covers(mount.target, service.data_at):
+        if _covers(mount.target, service.database.data_at):
             yield ("volumes", number), f"{service.replicas} replicas of a database on one volume"
 
 
