@@ -23,20 +23,19 @@ LONGEST = 1000
 _HIDDEN = "•"
 
 
-def text(verdict: Verdict) -> str:
-    """Every finding, the explanation of a rule at its first, and the sum."""
+def text(verdict: Verdict) -> Iterator[str]:
+    """Every finding, the explanation of a rule at its first, and the sum; block by block."""
     said: set[str] = set()
     marks: dict[tuple[str, int], list[Mark]] = {}
     for mark in verdict.secrets:
         marks.setdefault((mark.file, mark.line), []).append(mark)
-    blocks = []
     for at, findings in groupby(verdict.findings, key=lambda finding: finding.at):
         lines = [*_frame(at, verdict, marks.get((at.file, at.line), []))]
         for finding in findings:
             lines += _finding(finding, is_new=finding.rule.id not in said)
             said.add(finding.rule.id)
-        blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, _sum(verdict)])
+        yield "\n".join([*lines, ""])
+    yield _sum(verdict)
 
 
 def _finding(finding: Finding, *, is_new: bool) -> Iterator[str]:

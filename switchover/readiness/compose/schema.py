@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from switchover.readiness.compose.node import Node
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-    from switchover.readiness.compose.node import Node, Path
+    from switchover.readiness.compose.node import Path
 
     Problem = tuple[Path, str]
 
@@ -31,43 +32,82 @@ _TYPES = {
     "null": "nothing",
 }
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
+_TEXTUAL = frozenset({"enum", "const", "pattern", "minLength", "maxLength"})
+MOST_GUESSES = 1000
+"""For so many different unknown keys it is said which may be meant: each takes a moment."""
 
 
 def problems(document: Node) -> Iterator[Problem]:
     """Where the document is not what the schema wants, and what it wants there.
 
-    Services are looked at key by key, equal settings once: a large file repeats itself.
+    Services are looked at key by key, settings of one form once: a large file repeats itself.
     """
-    whole = document.plain()
-    services = whole.get("services")
-    known: dict[tuple[str, str], list[Problem]] = {}
-    if isinstance(services, dict):
-        del whole["services"]
-        for name, service in services.items():
+    services = document.get("services")
+    known: dict[object, list[Problem]] = {}
+    if services is not None and isinstance(services.value, dict):
+        for name, service in services.value.items():
             for path, says in _service_problems(name, service, known):
                 yield ("services", name, *path), says
-    for error in _validator().iter_errors(whole):
+        rest = {name: node for name, node in document.value.items() if name != "services"}
+        document = Node(rest, document.at, document.keys)
+    for error in _validator().iter_errors(document.plain()):
         yield from _worded(error)
 
 
-def _service_problems(name: str, service: Any, known: dict[tuple[str, str], list[Problem]]) -> Iterator[Problem]:
+def _service_problems(name: str, service: Node, known: dict[object, list[Problem]]) -> Iterator[Problem]:
     if not _NAME.fullmatch(name):
         yield (), "a service's name has letters, digits, dots, dashes and underscores"
-    if not isinstance(service, dict):
-        yield (), f"{_shown(service)}; wanted is a table"
+    if not isinstance(service.value, dict):
+        yield (), f"{_shown(service.value)}; wanted is a table"
         return
     keys = service_keys()
-    for key, value in service.items():
+    for key, node in service.value.items():
+        if node.tag == "!reset":
+            continue
         if key not in keys:
             if not key.startswith("x-"):
                 yield (key,), _unknown(key, keys)
             continue
-        settled = (key, repr(value))
-        if settled not in known:
+        form = (key, _form(node, is_exact=_looks_at_texts(key)))
+        if form not in known:
             validator = _validator().evolve(schema=keys[key])
-            known[settled] = [found for error in validator.iter_errors(value) for found in _worded(error)]
-        for path, says in known[settled]:
+            known[form] = [found for error in validator.iter_errors(node.plain()) for found in _worded(error)]
+        for path, says in known[form]:
             yield (key, *path), says
+
+
+def _form(node: Node, *, is_exact: bool) -> object:
+    """What the schema sees of a value: equal for two values of which it says the same."""
+    value = node.value
+    if node.tag == "!reset":
+        return node.tag
+    if type(value) is str:
+        return value if is_exact else str
+    if type(value) is dict:
+        return tuple([(key, _form(each, is_exact=is_exact)) for key, each in value.items()])
+    if type(value) is list:
+        texts = {each.value for each in value if type(each.value) is str}
+        if len(texts) == len(value) and not is_exact:
+            return (list, len(value))
+        return (list, *[_form(each, is_exact=True) for each in value])
+    return (type(value), value)
+
+
+@cache
+def _looks_at_texts(key: str) -> bool:
+    """Whether the schema of a service's key asks for more than that a text is one."""
+    return not _TEXTUAL.isdisjoint(_words(service_keys()[key]))
+
+
+def _words(schema: Any) -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _words(each)
+    elif isinstance(schema, dict):
+        yield from schema
+        for key, each in (_followed(schema) if "$ref" in schema else schema).items():
+            yield key
+            yield from _words(each)
 
 
 def _worded(error: ValidationError) -> Iterator[Problem]:
@@ -110,8 +150,13 @@ def _nearest(error: ValidationError) -> ValidationError | None:
 
 
 def _unknown(key: str, known: dict[str, Any]) -> str:
-    near = get_close_matches(key, known, 1)
-    return f"{plain(key, 60)!r} is no key of Compose here" + (f"; is {near[0]} meant?" if near else "")
+    near = _near(key, tuple(known)) if _near.cache_info().currsize < MOST_GUESSES else ""
+    return f"{plain(key, 60)!r} is no key of Compose here" + (f"; is {near} meant?" if near else "")
+
+
+@cache
+def _near(key: str, known: tuple[str, ...]) -> str:
+    return next(iter(get_close_matches(key[:60], known, 1)), "")
 
 
 def _shown(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from switchover.readiness.compose.interpolate import Variables
 from switchover.readiness.compose.node import Mark
@@ -39,6 +40,7 @@ _VARIABLE_ALONE = re.compile(r"""["']?\$(?:\w+|\{\w+\})["'\]},\s]*""")
 _DOT = "•"
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether a variable of this name holds a secret; one that names a file does not."""
     name = _HUMP.sub("_", name[-LONGEST:])
@@ -58,14 +60,15 @@ def is_secret(text: str) -> bool:
 def has_secret(source: str) -> bool:
     """Whether a password or a token stands in a text about something else: a URL, a command, a label."""
     text = written(source)[:LONGEST]
-    return (
-        _TOKEN.search(source[:LONGEST]) is not None
-        or _TOKEN.search(text) is not None
-        or _IN_URL.search(text) is not None
-        or any(is_secret_name(found[1] or found[2]) and is_secret(found[3]) for found in _GIVEN.finditer(text))
-    )
+    if _TOKEN.search(text) or (text != source and _TOKEN.search(source[:LONGEST])):
+        return True
+    if "@" in text and _IN_URL.search(text):
+        return True
+    given = _GIVEN.finditer(text) if "=" in text or " -" in text else ()
+    return any(is_secret_name(found[1] or found[2]) and is_secret(found[3]) for found in given)
 
 
+@lru_cache(maxsize=1024)
 def without_secrets(line: str) -> str:
     """A line of a file with everything covered that may be a secret; rather too much than too little."""
     line = _ANY_URL.sub(lambda found: found[0][: -len(found[1]) - 1] + _DOT * len(found[1]) + "@", line)

@@ -48,13 +48,42 @@ class Service:
     shared: frozenset[str] = frozenset()
     """The project's volumes that every node has."""
 
+    @cached_property
+    def _at(self) -> Mapping[Path, Node]:
+        """All its tables at once: the rules ask for the same places again and again."""
+        found: dict[Path, Node] = {(): self.node}
+        waiting: list[tuple[Path, Node]] = [((), self.node)]
+        for path, table in waiting:
+            for key, node in table.value.items():
+                inner = (*path, key)
+                found[inner] = node
+                if type(node.value) is dict:
+                    waiting.append((inner, node))
+        return found
+
     def get(self, *path: Step) -> Node | None:
-        """What stands at this path."""
-        return self.node.get(*path)
+        """What stands at this path of tables."""
+        return self._at.get(path)
 
     def text(self, *path: Step) -> str | None:
         """The scalar at this path, as text."""
-        return self.node.text(*path)
+        node = self._at.get(path)
+        return node.text() if node is not None else None
+
+    def table(self, *path: Step) -> dict[str, Node]:
+        """The table at this path; an empty one where there is none."""
+        node = self._at.get(path)
+        return node.value if node is not None and type(node.value) is dict else {}
+
+    def items(self, *path: Step) -> list[Node]:
+        """The list at this path; a scalar counts as a list of one."""
+        node = self._at.get(path)
+        return node.items() if node is not None else []
+
+    def is_true(self, *path: Step) -> bool:
+        """Whether it is switched on."""
+        node = self._at.get(path)
+        return node is not None and node.is_true()
 
     def seconds(self, path: Path, default: float) -> float:
         """A duration; nothing, 0 and what is none give the default, as in the engine."""
@@ -68,12 +97,12 @@ class Service:
     @cached_property
     def ports(self) -> tuple[Port, ...]:
         """Published or not, in the file's order."""
-        return tuple(Port.parse(node) for node in self.node.items("ports"))
+        return tuple(Port.parse(node) for node in self.items("ports"))
 
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
         """In the file's order."""
-        return tuple(Mount.parse(node) for node in self.node.items("volumes"))
+        return tuple(Mount.parse(node) for node in self.items("volumes"))
 
     @cached_property
     def image(self) -> Image | None:
@@ -129,7 +158,7 @@ class Service:
     @cached_property
     def constraints(self) -> tuple[Constraint, ...]:
         """Those of its placement that can be read."""
-        found = [Constraint.parse(node.text() or "") for node in self.node.items("deploy", "placement", "constraints")]
+        found = [Constraint.parse(node.text() or "") for node in self.items("deploy", "placement", "constraints")]
         return tuple(each for each in found if each)
 
     @cached_property
@@ -165,7 +194,7 @@ class Service:
         """The networks that it joins."""
         if self.get("network_mode") is not None and self.dialect == "compose":
             return ()
-        return tuple(self.node.table("networks")) or ("default",)
+        return tuple(self.table("networks")) or ("default",)
 
 
 @dataclass(frozen=True)

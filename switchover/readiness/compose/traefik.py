@@ -26,21 +26,21 @@ _VIP = frozenset({"traefik.swarm.lbswarm", "traefik.docker.lbswarm"})
 
 def is_routed(service: Service) -> bool:
     """Whether Traefik sends HTTP requests to it."""
-    labels = service.node.table(*service.labels_at)
+    labels = service.table(*service.labels_at)
     is_off = any(name.lower() == "traefik.enable" and node.text() == "false" for name, node in labels.items())
     return not is_off and any(_ROUTED.match(name) for name in labels) and not _is_own(service)
 
 
 def _is_own(service: Service) -> bool:
     """Traefik's dashboard is served by Traefik itself, at no container's port."""
-    labels = service.node.table(*service.labels_at)
+    labels = service.table(*service.labels_at)
     return service.is_balancer or any((node.text() or "").endswith("@internal") for node in labels.values())
 
 
 def checks_of(service: Service) -> dict[str, Check]:
     """For each of Traefik's services that the labels make of it, the check; an empty one where there is none."""
     found: dict[str, Check] = {}
-    for name in service.node.table(*service.labels_at):
+    for name in service.table(*service.labels_at):
         label = _SERVICE.match(name)
         if label:
             check = found.setdefault(label[1].lower(), {})
@@ -72,5 +72,5 @@ def _seconds(service: Service, path: Path | None, default: float) -> float:
 
 def is_by_vip(service: Service) -> bool:
     """Whether its requests go to Docker's virtual address, which knows of every container at once."""
-    labels = service.node.table(*service.labels_at)
+    labels = service.table(*service.labels_at)
     return not is_routed(service) or any(name.lower() in _VIP and node.is_true() for name, node in labels.items())

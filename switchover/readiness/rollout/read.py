@@ -186,7 +186,7 @@ def _check(values: _Values) -> BalancerCheck | None:
 def _poll_s(project: Project) -> float:
     """Traefik's own setting, where Traefik is a service of the same file."""
     for service in project.services:
-        words = " ".join(node.text() or "" for node in service.node.items("command"))
+        words = " ".join(node.text() or "" for node in service.items("command"))
         given = _REFRESH.search(words)
         value = seconds(given[1], bare=True) if given else None
         if value and SHORTEST_S <= value <= LONGEST_S:

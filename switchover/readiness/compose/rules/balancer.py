@@ -43,7 +43,7 @@ def _path(service: Service) -> Iterator[Hit]:
 
 
 def _rule(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table(*service.labels_at).items():
+    for name, node in service.table(*service.labels_at).items():
         text = node.text() or ""
         if _RULE.fullmatch(name) and (text.count("`") % 2 or text.count("(") != text.count(")") or "(" not in text):
             yield (*service.labels_at, name), "quotes or brackets of the rule do not match"
@@ -83,8 +83,8 @@ def _interval_long(service: Service) -> Iterator[Hit]:
 
 def _misplaced(service: Service) -> Iterator[Hit]:
     where = ("labels",) if service.dialect == "stack" else ("deploy", "labels")
-    found = [name for name in service.node.table(*where) if name.lower().startswith("traefik.")]
-    right = service.node.table(*service.labels_at)
+    found = [name for name in service.table(*where) if name.lower().startswith("traefik.")]
+    right = service.table(*service.labels_at)
     if found and not any(name.lower().startswith("traefik.") for name in right):
         yield (
             (*where, found[0]),
@@ -93,7 +93,7 @@ def _misplaced(service: Service) -> Iterator[Hit]:
 
 
 def _port(service: Service) -> Iterator[Hit]:
-    labels = service.node.table(*service.labels_at)
+    labels = service.table(*service.labels_at)
     if is_routed(service) and not any(_PORT.fullmatch(name) for name in labels):
         yield service.labels_at, "no loadbalancer.server.port"
 

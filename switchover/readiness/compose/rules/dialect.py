@@ -56,7 +56,7 @@ def _without_effect(service: Service) -> Iterator[Hit]:
     if service.get("restart") is not None and service.get("deploy", "restart_policy") is not None:
         yield ("restart",), "restart has no effect beside deploy.restart_policy"
     for number, port in enumerate(service.ports):
-        if port.ip and service.get("ports", number, "host_ip") is None:
+        if port.ip and service.node.get("ports", number, "host_ip") is None:
             yield ("ports", number), f"the address {port.ip} has no effect here: a stack publishes on every node"
 
 

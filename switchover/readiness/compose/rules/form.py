@@ -92,7 +92,7 @@ for _path, _reads, _wanted in _VALUES:
 
 def _values(service: Service) -> Iterator[Hit]:
     for parent, readers in _BY_TABLE.items():
-        for key, node in service.node.table(*parent).items():
+        for key, node in service.table(*parent).items():
             text = node.text() if key in readers else None
             if text is None:
                 continue

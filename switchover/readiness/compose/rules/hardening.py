@@ -26,36 +26,36 @@ def _user(service: Service) -> Iterator[Hit]:
 
 
 def _writable(service: Service) -> Iterator[Hit]:
-    if not service.node.is_true("read_only"):
+    if not service.is_true("read_only"):
         yield ("read_only",), "its own files can be written"
 
 
 def _no_tmpfs(service: Service) -> Iterator[Hit]:
     is_kept = service.get("tmpfs") is not None or any(not mount.read_only for mount in service.mounts)
-    if service.node.is_true("read_only") and not is_kept:
+    if service.is_true("read_only") and not is_kept:
         yield ("read_only",), "read-only, and no place to write to, not even /tmp"
 
 
 def _capabilities(service: Service) -> Iterator[Hit]:
-    dropped = {(node.text() or "").upper() for node in service.node.items("cap_drop")}
+    dropped = {(node.text() or "").upper() for node in service.items("cap_drop")}
     if "ALL" not in dropped:
         yield ("cap_drop",), "keeps Docker's capabilities"
 
 
 def _strong(service: Service) -> Iterator[Hit]:
-    for number, node in enumerate(service.node.items("cap_add")):
+    for number, node in enumerate(service.items("cap_add")):
         name = (node.text() or "").upper().removeprefix("CAP_")
         if name in _STRONG:
             yield ("cap_add", number), f"{name} is nearly as good as root on the host"
 
 
 def _privileged(service: Service) -> Iterator[Hit]:
-    if service.node.is_true("privileged"):
+    if service.is_true("privileged"):
         yield ("privileged",), "privileged: the container is the host"
 
 
 def _new_privileges(service: Service) -> Iterator[Hit]:
-    options = [node.text() or "" for node in service.node.items("security_opt")]
+    options = [node.text() or "" for node in service.items("security_opt")]
     if not any(option.replace("=", ":") in ("no-new-privileges", "no-new-privileges:true") for option in options):
         yield ("security_opt",), "a setuid program inside may become root"
 

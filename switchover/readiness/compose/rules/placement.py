@@ -50,7 +50,7 @@ def _unpinned(service: Service) -> Iterator[Hit]:
 
 
 def _unreadable(service: Service) -> Iterator[Hit]:
-    for number, node in enumerate(service.node.items(*_AT)):
+    for number, node in enumerate(service.items(*_AT)):
         found = Constraint.parse(node.text() or "")
         if found is None:
             yield (*_AT, number), f"{node.text()!r} is no constraint; as in node.role != manager"

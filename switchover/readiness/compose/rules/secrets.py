@@ -32,7 +32,7 @@ def _source(node: Node) -> str:
 
 def _pairs(service: Service) -> Iterator[tuple[Place, str, Node]]:
     for where in (("environment",), ("labels",), ("deploy", "labels"), ("build", "args")):
-        for name, node in service.node.table(*where).items():
+        for name, node in service.table(*where).items():
             yield (*where, name), name, node
 
 
@@ -45,12 +45,12 @@ def _literal(service: Service) -> Iterator[Hit]:
         elif has_secret(source):
             yield path, f"{plain(name, 80)} has a password or a token in it"
     for where in (("command",), ("entrypoint",), ("healthcheck", "test")):
-        if has_secret(" ".join(_source(node) for node in service.node.items(*where))):
+        if has_secret(" ".join(_source(node) for node in service.items(*where))):
             yield where, "the command has a password or a token in it"
 
 
 def _no_password(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table("environment").items():
+    for name, node in service.table("environment").items():
         value = (node.text() or "").lower()
         is_trust = name == "POSTGRES_HOST_AUTH_METHOD" and value == "trust"
         if is_trust or (_EMPTY_ALLOWED.fullmatch(name) and value in ("yes", "true", "1")):
@@ -58,7 +58,7 @@ def _no_password(service: Service) -> Iterator[Hit]:
 
 
 def _in_environment(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table("environment").items():
+    for name, node in service.table("environment").items():
         is_handed_over = is_secret_name(name) and (node.source or node.value is None)
         if (is_handed_over and not is_secret(written(_source(node)))) or _URL_OF_VARIABLE.search(
             _source(node)[:LONGEST]
@@ -68,7 +68,7 @@ def _in_environment(service: Service) -> Iterator[Hit]:
 
 def _env_files(project: Project) -> Iterator[tuple[str, Place, EnvFile]]:
     for service in project.services:
-        for number, node in enumerate(service.node.items("env_file")):
+        for number, node in enumerate(service.items("env_file")):
             yield service.name, ("services", service.name, "env_file", number), project.loaded.env_files[node]
 
 

@@ -65,7 +65,7 @@ def _covers(target: str, kept: str) -> bool:
 
 def _anonymous(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        is_variable = bool(service.node.items("volumes")[number].source)
+        is_variable = bool(service.items("volumes")[number].source)
         if mount.kind == "volume" and not mount.source and mount.target and not is_variable:
             yield ("volumes", number), f"{mount.target} is on a volume without a name"
 
@@ -84,15 +84,15 @@ def _undefined(project: Project) -> Iterator[Found]:
         for number, mount in enumerate(service.mounts):
             if mount.kind == "volume" and mount.source and mount.source not in project.tree.table("volumes"):
                 yield Found(service.name, (*at, "volumes", number), f"the volume {mount.source} is not defined")
-        for name in service.node.table("networks"):
+        for name in service.table("networks"):
             if name != "default" and name not in project.tree.table("networks"):
                 yield Found(service.name, (*at, "networks", name), f"the network {name} is not defined")
         for kind in ("secrets", "configs"):
-            for number, node in enumerate(service.node.items(kind)):
+            for number, node in enumerate(service.items(kind)):
                 named = node.text("source") if isinstance(node.value, dict) else node.text()
                 if named and named not in project.tree.table(kind):
                     yield Found(service.name, (*at, kind, number), f"the {kind[:-1]} {named} is not defined")
-        for name, how in service.node.table("depends_on").items():
+        for name, how in service.table("depends_on").items():
             known = name in project.by_name or name in project.inactive or how.text("required") == "false"
             if not known:
                 yield Found(service.name, (*at, "depends_on", name), f"there is no service {name}")
