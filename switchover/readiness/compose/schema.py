@@ -68,7 +68,7 @@ def _service_problems(name: str, service: Node, known: dict[object, list[Problem
             if not key.startswith("x-"):
                 yield (key,), _unknown(key, keys)
             continue
-        form = (key, _form(node, is_exact=_looks_at_texts(key)))
+        form = (key, _form(node, *_looks_at_texts(key, is_item=isinstance(node.value, list))))
         if form not in known:
             validator = _validator().evolve(schema=keys[key])
             known[form] = [found for error in validator.iter_errors(node.plain()) for found in _worded(error)]
@@ -76,7 +76,7 @@ def _service_problems(name: str, service: Node, known: dict[object, list[Problem
             yield (key, *path), says
 
 
-def _form(node: Node, *, is_exact: bool) -> object:
+def _form(node: Node, is_exact: bool, is_exact_within: bool) -> object:
     """What the schema sees of a value: equal for two values of which it says the same."""
     value = node.value
     if node.tag == "!reset":
@@ -84,30 +84,41 @@ def _form(node: Node, *, is_exact: bool) -> object:
     if type(value) is str:
         return value if is_exact else str
     if type(value) is dict:
-        return tuple([(key, _form(each, is_exact=is_exact)) for key, each in value.items()])
+        return tuple([(key, _form(each, is_exact_within, is_exact_within)) for key, each in value.items()])
     if type(value) is list:
         texts = {each.value for each in value if type(each.value) is str}
         if len(texts) == len(value) and not is_exact:
             return (list, len(value))
-        return (list, *[_form(each, is_exact=True) for each in value])
+        return (list, *[_form(each, True, True) for each in value])
     return (type(value), value)
 
 
 @cache
-def _looks_at_texts(key: str) -> bool:
-    """Whether the schema of a service's key asks for more than that a text is one."""
-    return not _TEXTUAL.isdisjoint(_words(service_keys()[key]))
+def _looks_at_texts(key: str, *, is_item: bool) -> tuple[bool, bool]:
+    """Whether the schema asks more of a service's setting, or of what its list holds, than to be text; and within."""
+    whole = service_keys()[key]
+    here = [
+        branch
+        for schema in _branches(whole)
+        for branch in (_branches(schema.get("items", {})) if is_item else [schema])
+    ]
+    return any(not _TEXTUAL.isdisjoint(branch) for branch in here), not _TEXTUAL.isdisjoint(_words(whole))
 
 
 def _words(schema: Any) -> Iterator[str]:
-    if isinstance(schema, list):
-        for each in schema:
-            yield from _words(each)
-    elif isinstance(schema, dict):
-        yield from schema
-        for key, each in (_followed(schema) if "$ref" in schema else schema).items():
-            yield key
-            yield from _words(each)
+    """Every key of the schema, at any depth."""
+    for each in schema if isinstance(schema, list) else _followed(schema).values() if isinstance(schema, dict) else ():
+        yield from _words(each)
+    if isinstance(schema, dict):
+        yield from _followed(schema)
+
+
+def _branches(schema: Any) -> Iterator[Any]:
+    """The schema and its alternatives."""
+    schema = _followed(schema)
+    yield schema
+    for branch in (*schema.get("oneOf", ()), *schema.get("anyOf", ())):
+        yield from _branches(branch)
 
 
 def _worded(error: ValidationError) -> Iterator[Problem]:
