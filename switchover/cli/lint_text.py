@@ -93,7 +93,9 @@ def table() -> str:
     """Every rule: id, severities, seed items, why, mend."""
     rows = []
     for rule in RULES:
-        rows.append(f"{rule.id}\n  stack: {rule.stack or '-'}   compose: {rule.compose or '-'}   asked by: {rule.seed}")
+        rows.append(
+            f"{rule.id}\n  stack: {rule.stack or '-'}   compose: {rule.compose or '-'}   asked by: {rule.seed or '-'}"
+        )
         for name, words in (("why", rule.why), ("mend", rule.mend)):
             rows.append(textwrap.fill(f"{name}: {words}", WIDTH, initial_indent="  ", subsequent_indent="        "))
         rows.append("")

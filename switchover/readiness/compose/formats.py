@@ -90,7 +90,7 @@ def _sarif_rule(rule: Rule, level: str) -> dict[str, Any]:
         "fullDescription": {"text": rule.why},
         "help": {"text": rule.mend},
         "defaultConfiguration": {"level": level},
-        "properties": {"tags": [seed.strip() for seed in rule.seed.split(",")]},
+        "properties": {"tags": list(rule.seeds)},
     }
 
 

@@ -40,10 +40,15 @@ class Rule:
     compose: Severity | None
     """How bad it is for ``docker compose up``."""
     seed: str
-    """The items of the checklists that ask for it."""
+    """The items of the checklists that ask for it; empty where only Docker itself does."""
     why: str
     mend: str
     check: Callable[[Project], Iterable[Found]]
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Each of those items."""
+        return tuple(each.strip() for each in self.seed.split(",") if each)
 
     def severity(self, dialect: Dialect) -> Severity | None:
         """How bad it is in this dialect."""

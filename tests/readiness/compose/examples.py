@@ -443,4 +443,13 @@ EXAMPLES: tuple[tuple[str, str, str, str], ...] = (
     ("new-privileges", "compose", "image: app:1", "security_opt: ['no-new-privileges:true']"),
     ("host-namespace", "compose", "network_mode: host", "network_mode: none"),
     ("docker-socket", "stack", "volumes: ['/var/run/docker.sock:/var/run/docker.sock:ro']", "volumes: ['data:/data']"),
+    (
+        "environment-development",
+        "compose",
+        "environment: {NODE_ENV: development}",
+        "environment: {NODE_ENV: production}",
+    ),
+    ("environment-development", "stack", "environment: [DEBUG=true]", "environment: [DEBUG=false, DEBUG_PORT=1]"),
+    ("environment-development", "compose", "environment: {LOG_LEVEL: debug}", "environment: {LOG_LEVEL: info}"),
+    ("monitoring-unlabelled", "compose", "image: app:1", "labels: {monitoring.enabled: 'true'}"),
 )

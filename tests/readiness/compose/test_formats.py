@@ -107,7 +107,7 @@ def test_a_secret_of_an_env_file_is_named_with_its_line_and_never_shown(tmp_path
 
 def test_what_is_accepted_is_shown_and_does_not_count(judge: Judge) -> None:
     every = [rule.id for rule in RULES]
-    accepted = [Suppression(rule, "web", "a laboratory") for rule in every]
+    accepted = [Suppression(rule, service, "a laboratory") for rule in every for service in ("web", "")]
     verdict = judge(FILE, dialect="compose", suppressions=accepted)
     assert verdict.is_clean
     assert not verdict.standing
@@ -208,6 +208,8 @@ services:
       placement: {constraints: [node.role != manager]}
       resources: {limits: {cpus: "1.0", memory: 512M}, reservations: {cpus: "0.25", memory: 256M}}
       labels:
+        monitoring.enabled: "true"
+        monitoring.port: "9090"
         traefik.http.routers.web.rule: Host(`shop.example.com`)
         traefik.http.services.web.loadbalancer.server.port: "8080"
         traefik.http.services.web.loadbalancer.healthcheck.path: /health

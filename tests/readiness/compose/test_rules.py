@@ -39,7 +39,6 @@ def test_a_rules_name_is_its_own_and_it_says_why_and_how() -> None:
     assert len({rule.id for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule.stack or rule.compose
-        assert rule.seed
         assert rule.why.endswith(".")
         assert rule.mend
 
@@ -115,6 +114,13 @@ def test_an_env_file_of_variables_and_paths_holds_no_secret(judge: Judge) -> Non
     also = {"prod.env": "DB_PASSWORD=${P}\nDB_PASSWORD_FILE=/run/secrets/db\nURL=postgres://app:${P}@db\n# TOKEN=x\n"}
     verdict = judge("services: {web: {image: 'a:1', env_file: prod.env}}", also=also)
     assert not {found.rule.id for found in verdict.findings} & {"secret-literal-env-file", "env-file-unread"}
+
+
+def test_an_env_file_for_development_is_said_with_its_line(judge: Judge, tmp_path: Path) -> None:
+    also = {"app.env": "PORT=80\nDEBUG=true\nAPP_DEBUG=false\n"}
+    verdict = judge("services: {web: {image: 'a:1', env_file: app.env}}", also=also)
+    (found,) = [finding for finding in verdict.findings if finding.rule.id == "environment-development"]
+    assert (found.at.file, found.at.line, found.evidence) == (str(tmp_path / "app.env"), 2, "DEBUG is true")
 
 
 def test_a_job_needs_no_health_check_and_no_second_replica(judge: Judge) -> None:

@@ -141,7 +141,7 @@ RULES = (
         "image-built-here",
         None,
         "warn",
-        "004-14, 000-15",
+        "004-14",
         "What is built on the production host was tested nowhere, cannot be rolled back to, and takes the host's CPU.",
         "Build and push in CI; here only image:.",
         each(_built),
