@@ -20,13 +20,12 @@ BY_TEST_OF_ITS_OWN = {
 }
 
 
-@pytest.mark.parametrize(("rule", "dialect", "bad", "good"), EXAMPLES, ids=lambda part: part[:40])
-def test_the_rule_speaks_of_the_bad_one_and_not_of_the_good_one(
-    judge: Judge, rule: str, dialect: str, bad: str, good: str
+@pytest.mark.parametrize(("rule", "dialect", "bad", "line", "good"), EXAMPLES, ids=lambda part: str(part)[:40])
+def test_the_rule_speaks_of_the_bad_one_at_its_line_and_not_of_the_good_one(
+    judge: Judge, rule: str, dialect: str, bad: str, line: int, good: str
 ) -> None:
     found = judge(whole(bad), dialect=dialect)
-    assert rule in {finding.rule.id for finding in found.findings}
-    assert all(finding.at.line > 0 for finding in found.findings)
+    assert {finding.at.line for finding in found.findings if finding.rule.id == rule} == {line}
     assert rule not in {finding.rule.id for finding in judge(whole(good), dialect=dialect).findings}
 
 
