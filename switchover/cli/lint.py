@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from switchover import __version__
@@ -14,14 +14,13 @@ from switchover.cli.trouble import WrongUse
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from switchover.readiness.compose.lint import Verdict
 
 
 def lint(options: argparse.Namespace) -> int:
     """Print what was found; 0 when there is no error, 2 when the files cannot be read."""
-    # A large file makes a million objects that all live to the end; looking for garbage among them doubles the time.
-    gc.disable()
     if options.explain:
         return _explain(options)
     from switchover.readiness.compose.node import ComposeUnreadable
@@ -32,7 +31,9 @@ def lint(options: argparse.Namespace) -> int:
         for problem in error.problems:
             tell(problem)
         return 2
-    say(_formatted(verdict, "json" if options.json else options.format))
+    lines = iter(_formatted(verdict, "json" if options.json else options.format))
+    while some := list(islice(lines, 1000)):
+        say("\n".join(some))
     return 0 if verdict.is_clean else 1
 
 
@@ -72,17 +73,17 @@ def _of_files(options: argparse.Namespace) -> Verdict:
     return held(wanted)
 
 
-def _formatted(verdict: Verdict, form: str) -> str:
+def _formatted(verdict: Verdict, form: str) -> Iterable[str]:
     from switchover.cli.lint_text import text
     from switchover.readiness.compose.formats import as_json, as_junit, as_sarif
 
     match form:
         case "json":
-            return json.dumps(as_json(verdict), indent=2)
+            return as_json(verdict)
         case "sarif":
-            return json.dumps(as_sarif(verdict, __version__), indent=2)
+            return as_sarif(verdict, __version__)
         case "junit":
-            return as_junit(verdict)
+            return (as_junit(verdict),)
     return text(verdict)
 
 

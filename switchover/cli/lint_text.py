@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rules import RULES
-from switchover.readiness.compose.rules.secrets import hidden
+from switchover.readiness.compose.secret import without_secrets
 from switchover.words import count, plain
 
 if TYPE_CHECKING:
@@ -23,20 +23,19 @@ LONGEST = 1000
 _HIDDEN = "•"
 
 
-def text(verdict: Verdict) -> str:
-    """Every finding, the explanation of a rule at its first, and the sum."""
+def text(verdict: Verdict) -> Iterator[str]:
+    """Every finding, the explanation of a rule at its first, and the sum; block by block."""
     said: set[str] = set()
     marks: dict[tuple[str, int], list[Mark]] = {}
-    for mark in verdict.hidden:
+    for mark in verdict.secrets:
         marks.setdefault((mark.file, mark.line), []).append(mark)
-    blocks = []
     for at, findings in groupby(verdict.findings, key=lambda finding: finding.at):
         lines = [*_frame(at, verdict, marks.get((at.file, at.line), []))]
         for finding in findings:
             lines += _finding(finding, is_new=finding.rule.id not in said)
             said.add(finding.rule.id)
-        blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, _sum(verdict)])
+        yield "\n".join([*lines, ""])
+    yield _sum(verdict)
 
 
 def _finding(finding: Finding, *, is_new: bool) -> Iterator[str]:
@@ -58,7 +57,7 @@ def _frame(at: Mark, verdict: Verdict, marks: list[Mark]) -> Iterator[str]:
         return
     for mark in marks:
         line = _covered(line, mark)
-    line = hidden(line)
+    line = without_secrets(line)
     cut = max(0, at.column - 1 - WIDTH // 2) if len(line) > WIDTH else 0
     shown = plain(line[cut : cut + WIDTH].replace("\t", " "), WIDTH)
     width = max(1, min(at.end - at.column, len(shown) - (at.column - 1 - cut)))
@@ -94,7 +93,9 @@ def table() -> str:
     """Every rule: id, severities, seed items, why, mend."""
     rows = []
     for rule in RULES:
-        rows.append(f"{rule.id}\n  stack: {rule.stack or '-'}   compose: {rule.compose or '-'}   asked by: {rule.seed}")
+        rows.append(
+            f"{rule.id}\n  stack: {rule.stack or '-'}   compose: {rule.compose or '-'}   asked by: {rule.seed or '-'}"
+        )
         for name, words in (("why", rule.why), ("mend", rule.mend)):
             rows.append(textwrap.fill(f"{name}: {words}", WIDTH, initial_indent="  ", subsequent_indent="        "))
         rows.append("")

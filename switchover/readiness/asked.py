@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from switchover.readiness.compose.rules.balancer import check_of, is_routed, timeout_of
+from switchover.readiness.compose.traefik import checks_of, is_routed, timeout_of
 from switchover.readiness.compose.values import number
 from switchover.words import plain
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from switchover.plan.spec import Spec
     from switchover.readiness.compose.service import Project, Service
+    from switchover.readiness.compose.traefik import Check
 
 _RULE = re.compile(r"traefik\.http\.routers\.[^.]+\.rule", re.IGNORECASE)
 _CLAUSE = re.compile(r"\b(Host|PathPrefix|Path)\(([^)]*)\)", re.IGNORECASE)
@@ -43,22 +44,25 @@ class Asked:
 def asked_paths(project: Project, spec: Spec) -> tuple[Asked, ...]:
     """Every path that Traefik's labels have it ask, under a name of the plan where a router leads there."""
     return tuple(
-        _asked(service, service.text(*path) or "", spec)
+        _asked(service, check, spec)
         for service in project.services
-        if is_routed(service) and (path := check_of(service).get("path"))
+        if is_routed(service)
+        for check in checks_of(service).values()
+        if "path" in check
     )
 
 
-def _asked(service: Service, path: str, spec: Spec) -> Asked:
+def _asked(service: Service, check: Check, spec: Spec) -> Asked:
+    path = service.text(*check["path"]) or ""
     name, way, ours = _way(service, path, spec)
-    expected = check_of(service).get("status")
+    expected = check.get("status")
     status = number(service.text(*expected)) if expected else None
     return Asked(
         plain(service.name, 80),
         plain(path.partition("?")[0], 200),
         f"{_front(spec, name)}{path}" if name else "",
         way,
-        timeout_of(service),
+        timeout_of(service, check),
         int(status) if status else None,
         ours,
     )
@@ -81,7 +85,7 @@ def _way(service: Service, path: str, spec: Spec) -> tuple[str, str, bool]:
 
 
 def _rules(service: Service) -> Iterator[str]:
-    for name, node in service.node.table(*service.labels_at).items():
+    for name, node in service.table(*service.labels_at).items():
         if _RULE.fullmatch(name):
             yield node.text() or ""
 

@@ -115,7 +115,7 @@ def _project(wanted: Wanted) -> Project:
     dialect = wanted.dialect or "compose"
     dotenv = dialect == "compose"  # docker stack deploy knows no .env
     loaded = load(wanted.files, wanted.env, wanted.env_file, wanted.root, dotenv=dotenv)
-    return project_of(loaded.tree, loaded.variables, tuple(loaded.documents), dialect, wanted.startup)
+    return project_of(loaded, dialect, wanted.startup)
 
 
 def _misnamed(compose: ComposeSpec, there: Sequence[str]) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _with_facts(
             _START_FIRST,
             severity,
             plain(service.name, 80),
-            plain(".".join(("services", service.name, *path)), 200),
+            ("services", service.name, *path),
             "start-first, and the plan says that it is not stateless",
             service.node.mark(*path),
             next((s.reason for s in suppressions if s.id == _START_FIRST.id and s.service in ("", service.name)), ""),

@@ -42,7 +42,7 @@ def seed_sources() -> dict[str, str]:
 
 def seed_table() -> tuple[Seed, ...]:
     """Every item with what answers it."""
-    rules = _by_seed((rule.id, (each.strip() for each in rule.seed.split(","))) for rule in RULES)
+    rules = _by_seed((rule.id, rule.seeds) for rule in RULES)
     items = _by_seed((item.id, item.seeds or ()) for item in built_in().checklist)
     return tuple(
         Seed(
@@ -59,7 +59,7 @@ def seed_table() -> tuple[Seed, ...]:
 
 def named_seeds() -> set[str]:
     """Every seed that a rule or an item of the built-in checklist names."""
-    by_rules = {each.strip() for rule in RULES for each in rule.seed.split(",")}
+    by_rules = {each for rule in RULES for each in rule.seeds}
     return by_rules | {seed for item in built_in().checklist for seed in item.seeds or ()}
 
 

@@ -6,11 +6,11 @@ Asked through Docker's own client, which is an extra: ``pip install 'switchover[
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from switchover.readiness.constraint import Constraint
 from switchover.readiness.topology import LEEWAY
 from switchover.words import plain
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from switchover.plan.spec import NodeSpec, TopologySpec
 
 PATIENCE_S = 10
-_CONSTRAINT = re.compile(r"\s*(node\.[\w.\-/]+)\s*(==|!=)\s*(.+?)\s*")
 
 
 class SwarmUnreachable(Exception):
@@ -114,10 +113,10 @@ def _unplaceable(swarm: Swarm) -> Iterable[str]:
 
 def _meets(node: Node, constraint: str) -> bool:
     """Whether a node meets a constraint; one of a kind that is not known here is taken to be met."""
-    found = _CONSTRAINT.fullmatch(constraint)
+    found = Constraint.parse(constraint)
     if found is None:
         return True
-    key, sign, wanted = found.groups()
+    key, sign, wanted = found
     known = {"node.role": node.role, "node.hostname": node.name, "node.id": node.id}
     if key.startswith("node.labels."):
         value: str | None = node.labels.get(key.removeprefix("node.labels."), "")

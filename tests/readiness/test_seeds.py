@@ -50,6 +50,16 @@ def test_what_is_required_there_is_not_only_recommended_here() -> None:
             assert seed.rules or seed.checks or required & set(seed.items), seed.id
 
 
+def names(args: list[ast.expr]) -> list[str]:
+    """The names that a first argument may be: of ``f"{side}-archiving"`` those of both sides."""
+    match args:
+        case [ast.Constant(value)]:
+            return [str(value)]
+        case [ast.JoinedStr([ast.FormattedValue(ast.Name("side")), ast.Constant(value)])]:
+            return [f"source{value}", f"target{value}"]
+    return []
+
+
 @pytest.fixture(scope="module")
 def there() -> dict[str, set[str]]:
     """What there is of each kind, from the code itself."""
@@ -58,17 +68,17 @@ def there() -> dict[str, set[str]]:
     runner = Runner(loaded.spec, _NoJournal(()), Live(EXAMPLE, "test"), Stop())
     steps = [build(name, context, runner) for name in StepName]
     findings = {
-        str(node.args[0].value)
+        name
         for path in (ROOT / "switchover" / "postgres").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("Finding", "Check")
-        if node.args and isinstance(node.args[0], ast.Constant)
+        for name in names(node.args[:1])
     }
     return {
         "step": {info.name for info in STEPS},
         "gate": {gate.name for step in steps for gate in step.gates},
         "action": {action.id for step in steps for action in step.actions},
-        "finding": findings | {"source-archiving"},
+        "finding": findings,
         "topology": {demand.id for demand in DEMANDS},
         "command": set(_COMMANDS),
     }

@@ -1,32 +1,52 @@
-"""A verdict as the documents that other programs read: JSON, SARIF 2.1.0, JUnit."""
+"""A verdict as the documents that other programs read: JSON, SARIF 2.1.0, JUnit; the large ones line by line."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from switchover.readiness.compose.rules import RULES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from switchover.readiness.compose.lint import Verdict
     from switchover.readiness.compose.rule import Finding, Rule
 
+_ROWS = "rows"
+"""Stands in a document for the findings."""
 _LEVELS = {"error": "error", "warn": "warning", "info": "note"}
 
 
-def as_json(verdict: Verdict) -> dict[str, Any]:
+def as_json(verdict: Verdict) -> Iterator[str]:
     """Our own document; ``version`` rises when a reader has to change."""
-    return {
+    document = {
         "version": 1,
         "dialect": verdict.dialect,
         "dialect_why": verdict.dialect_why,
         "clean": verdict.is_clean,
         "services": verdict.services,
         "inactive": list(verdict.inactive),
-        "findings": [_as_json(finding) for finding in verdict.findings],
+        "findings": _ROWS,
     }
+    return _written(document, (_as_json(finding) for finding in verdict.findings))
+
+
+def _written(document: dict[str, Any], rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """The lines of the document, with the rows in their place, one a line."""
+    head, tail = json.dumps(document, indent=2).split(json.dumps(_ROWS))
+    yield head + "["
+    before = ""
+    for row in rows:
+        if before:
+            yield before + ","
+        before = json.dumps(row)
+    if before:
+        yield before
+    yield "]" + tail
 
 
 def _as_json(finding: Finding) -> dict[str, Any]:
@@ -46,7 +66,7 @@ def _as_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def as_sarif(verdict: Verdict, version: str) -> dict[str, Any]:
+def as_sarif(verdict: Verdict, version: str) -> Iterator[str]:
     """SARIF 2.1.0; accepted findings are results with a suppression."""
     rules = [rule for rule in RULES if rule.severity(verdict.dialect) is not None]
     index = {rule.id: number for number, rule in enumerate(rules)}
@@ -55,12 +75,12 @@ def as_sarif(verdict: Verdict, version: str) -> dict[str, Any]:
         "version": version,
         "rules": [_sarif_rule(rule, _LEVELS[rule.severity(verdict.dialect) or "info"]) for rule in rules],
     }
-    results = [_sarif_result(finding, index[finding.rule.id]) for finding in verdict.findings]
-    return {
+    document = {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": results}],
+        "runs": [{"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": _ROWS}],
     }
+    return _written(document, (_sarif_result(finding, index[finding.rule.id]) for finding in verdict.findings))
 
 
 def _sarif_rule(rule: Rule, level: str) -> dict[str, Any]:
@@ -70,7 +90,7 @@ def _sarif_rule(rule: Rule, level: str) -> dict[str, Any]:
         "fullDescription": {"text": rule.why},
         "help": {"text": rule.mend},
         "defaultConfiguration": {"level": level},
-        "properties": {"tags": [rule.seed]},
+        "properties": {"tags": list(rule.seeds)},
     }
 
 
@@ -83,14 +103,17 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
         "message": {"text": f"{finding.service}: {finding.evidence}" if finding.service else finding.evidence},
-        "locations": [
-            {"physicalLocation": {"artifactLocation": {"uri": quote(Path(at.file).as_posix())}, "region": region}}
-        ],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(at.file)}, "region": region}}],
         "partialFingerprints": {"ruleAndPath/v1": hashlib.sha256(identity).hexdigest()},
     }
     if finding.accepted:
         result["suppressions"] = [{"kind": "external", "justification": finding.accepted}]
     return result
+
+
+@cache
+def _uri(file: str) -> str:
+    return Path(file).absolute().as_uri()
 
 
 def as_junit(verdict: Verdict) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from switchover.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from switchover.readiness.compose.node import Mark
 
@@ -17,6 +18,15 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LINE = re.compile(r"""\s*(?:export\s+)?([A-Za-z_][\w.-]*)[ \t]*[=:][ \t]*('[^']*'|"(?:\\.|[^"\\])*"|[^\n]*)[^\n]*""")
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 DEEPEST = 16
+
+
+class EnvLine(NamedTuple):
+    """A variable of an env file."""
+
+    name: str
+    source: str
+    """Its value as a Compose file would have it, variables not filled in."""
+    line: int
 
 
 class BadVariable(ValueError):
@@ -29,7 +39,7 @@ class Variables:
 
     values: Mapping[str, str]
     unset: dict[str, Mark] = field(default_factory=dict)
-    """Variables without value and without default, with the first place of each."""
+    """Variables without value and without default, with the first place of each; "" where it may be none."""
     required: dict[Mark, str] = field(default_factory=dict)
     """``${NAME:?words}`` that has no value: the name and its words."""
     bad: dict[Mark, str] = field(default_factory=dict)
@@ -51,7 +61,9 @@ class Variables:
                 out.append("$")
                 done = dollar + 2
             elif name := _NAME.match(text, dollar + 1):
-                out.append(self._value(name[0], "", "", at, depth))
+                # After a letter it may be a password with a $ in it: the name is not kept, and so not repeated.
+                is_kept = name[0] in self.values or not text[dollar - 1 : dollar].isalnum()
+                out.append(self._value(name[0] if is_kept else "", "", "", at, depth))
                 done = name.end()
             elif after == "{":
                 done = _closing(text, dollar + 2)
@@ -101,20 +113,29 @@ def read_env(text: str, outer: Mapping[str, str]) -> dict[str, str]:
     from switchover.readiness.compose.node import Mark
 
     found: dict[str, str] = {}
-    place, nowhere = 0, Mark("", 0, 0, 0)
-    while place < len(text):
-        line = _LINE.match(text, place)
-        end = line.end() if line else text.find("\n", place)
-        if line and not line[0].lstrip().startswith("#"):
-            found[line[1]] = _unquoted(line[2], Variables({**outer, **found}), nowhere)
-        place = end + 1 if end >= 0 else len(text)
+    variables, nowhere = Variables(ChainMap(found, dict(outer))), Mark("", 0, 0, 0)
+    for name, source, _ in env_lines(text):
+        found[name] = variables.expand(source, nowhere) if "$" in source else source
     return found
 
 
-def _unquoted(value: str, variables: Variables, at: Mark) -> str:
+def env_lines(text: str) -> Iterator[EnvLine]:
+    """The variables of an env file, in its order."""
+    place, number = 0, 1
+    while place < len(text):
+        line = _LINE.match(text, place)
+        end = line.end() if line else text.find("\n", place)
+        end = end if end >= 0 else len(text)
+        if line and not line[0].lstrip().startswith("#"):
+            yield EnvLine(line[1], _unquoted(line[2]), number + text.count("\n", place, line.start(1)))
+        number += text.count("\n", place, end + 1)
+        place = end + 1
+
+
+def _unquoted(value: str) -> str:
+    """Single quotes take every ``$`` as it is."""
     if value.startswith("'") and value.endswith("'") and len(value) > 1:
-        return value[1:-1]
+        return value[1:-1].replace("$", "$$")
     if value.startswith('"') and value.endswith('"') and len(value) > 1:
-        inside = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), value[1:-1])
-        return variables.expand(inside, at)
-    return variables.expand(re.sub(r"(?:^|\s)#.*", "", value).strip(), at)
+        return re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), value[1:-1])
+    return re.sub(r"(?:^|\s)#.*", "", value).strip()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.load import load
@@ -45,8 +48,8 @@ class Verdict:
     inactive: tuple[str, ...]
     findings: tuple[Finding, ...]
     lines: Mapping[str, Sequence[str]]
-    hidden: frozenset[Mark]
-    """Places of secrets: what stands there is not to be shown."""
+    secrets: frozenset[Mark]
+    """Where they stand: what is there is not to be shown."""
 
     @property
     def standing(self) -> tuple[Finding, ...]:
@@ -61,18 +64,36 @@ class Verdict:
 
 def lint(wanted: Wanted) -> Verdict:
     """Apply every rule of the dialect; raises ComposeUnreadable when the files cannot be read as a whole."""
+    with _uncollected():
+        return _lint(wanted)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A large file makes a million objects that all stay; looking for garbage among them doubles the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _lint(wanted: Wanted) -> Verdict:
     loaded = load(wanted.files, wanted.env, wanted.env_file, wanted.root)
     dialect, why = (wanted.dialect, "as asked") if wanted.dialect else guessed(loaded.tree)
     if dialect == "stack" and loaded.by_dotenv and wanted.env_file is None:
         # docker stack deploy knows no .env
         loaded = load(wanted.files, wanted.env, None, wanted.root, dotenv=False)
-    project = project_of(loaded.tree, loaded.variables, tuple(loaded.documents), dialect, wanted.startup)
+    project = project_of(loaded, dialect, wanted.startup)
     findings = sorted(_findings(project, wanted.suppressions), key=_order)
-    hidden = frozenset(finding.at for finding in findings if finding.rule.id.startswith("secret-literal"))
-    return Verdict(dialect, why, len(project.services), project.inactive, tuple(findings), loaded.lines, hidden)
+    secrets = frozenset(finding.at for finding in findings if finding.rule.id.startswith("secret-literal"))
+    return Verdict(dialect, why, len(project.services), project.inactive, tuple(findings), loaded.lines, secrets)
 
 
 def _findings(project: Project, suppressions: Sequence[Suppression]) -> Iterator[Finding]:
+    cleaned = lru_cache(maxsize=4096)(plain)
     for rule in RULES:
         severity = rule.severity(project.dialect)
         if severity is None:
@@ -81,9 +102,9 @@ def _findings(project: Project, suppressions: Sequence[Suppression]) -> Iterator
             yield Finding(
                 rule,
                 severity,
-                plain(found.service, 80),
-                plain(".".join(map(str, found.path)), 200),
-                plain(found.says, 300),
+                cleaned(found.service, 80),
+                found.path,
+                cleaned(found.says, 300),
                 found.at or project.tree.mark(*found.path),
                 _accepted(rule, found, suppressions),
             )
@@ -99,6 +120,6 @@ def _accepted(rule: Rule, found: Found, suppressions: Sequence[Suppression]) -> 
 _RANK: Mapping[Severity, int] = {"error": 0, "warn": 1, "info": 2}
 
 
-def _order(finding: Finding) -> tuple[str, int, int, int, str, str]:
+def _order(finding: Finding) -> tuple[str, int, int, int, str]:
     at = finding.at
-    return (at.file, at.line, at.column, _RANK[finding.severity], finding.rule.id, finding.path)
+    return (at.file, at.line, at.column, _RANK[finding.severity], finding.rule.id)

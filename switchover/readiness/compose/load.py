@@ -8,23 +8,32 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from switchover.readiness.compose.document import LARGEST, read_documents
-from switchover.readiness.compose.interpolate import Variables, read_env
+from switchover.readiness.compose.interpolate import EnvLine, Variables, env_lines, read_env
 from switchover.readiness.compose.merge import canonical, merge_file, merge_service
 from switchover.readiness.compose.node import ComposeUnreadable, Mark, Node
 from switchover.words import count, plain, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     _Name = tuple[Path, str]
     Env = dict[str, str]
 
 MOST_FILES = 100
 LONGEST_CHAIN = 64
+
+
+class EnvFile(NamedTuple):
+    """What an entry of a service's ``env_file`` names."""
+
+    name: str
+    lines: tuple[EnvLine, ...] = ()
+    unread: str = ""
+    """Why it was not read; empty when it was."""
 
 
 @dataclass(slots=True)
@@ -36,7 +45,9 @@ class Loaded:
     """Each as it was written, with its variables filled in; the schema holds for each."""
     variables: Variables
     lines: dict[str, list[str]]
-    """The lines of every file that was read, by its name."""
+    """The lines of every Compose file that was read, by its name."""
+    env_files: dict[Node, EnvFile]
+    """By the entry that names it."""
     by_dotenv: bool = False
     """A ``.env`` beside the first file was read."""
 
@@ -62,7 +73,14 @@ def load(
         env = {**reader.env(env_file or home / ".env", env, given=True), **env}
     variables = Variables(env)
     tree = _merged([reader.project(path, variables, given=True) for path in files])
-    return Loaded(tree, reader.documents, variables, reader.lines, dotenv)
+    given = {str(path) for path in files}
+    env_files = {}
+    for service in tree.table("services").values():
+        for node in service.items("env_file"):
+            name = node.text("path") or node.text() or ""
+            at = home if node.at.file in given else Path(node.at.file).parent
+            env_files[node] = reader.env_file(at / name, node.at)
+    return Loaded(tree, reader.documents, variables, reader.lines, env_files, dotenv)
 
 
 def _merged(trees: Sequence[Node]) -> Node:
@@ -77,6 +95,7 @@ class _Reader:
     root: Path
     documents: list[Node] = field(default_factory=list)
     lines: dict[str, list[str]] = field(default_factory=dict)
+    _env_files: dict[Path, EnvFile] = field(default_factory=dict)
     _trees: dict[Path, Node] = field(default_factory=dict)
     _under_way: list[Path] = field(default_factory=list)
     _made: dict[_Name, Node] = field(default_factory=dict)
@@ -104,6 +123,19 @@ class _Reader:
     def env(self, path: Path, outer: Mapping[str, str], *, given: bool = False, named: Mark | None = None) -> Env:
         """The variables of an env file."""
         return read_env(self.text(path, given=given, named=named).decode("utf-8", "replace"), outer)
+
+    def env_file(self, path: Path, named: Mark) -> EnvFile:
+        """What a service's ``env_file`` names; that one cannot be read is no reason to refuse the project."""
+        if path not in self._env_files:
+            shown = plain(str(path), 200)
+            try:
+                if len(self._env_files) >= MOST_FILES:
+                    raise ComposeUnreadable(f"more than {count(MOST_FILES, 'file')}")
+                lines = tuple(env_lines(self.text(path, named=named).decode("utf-8", "replace")))
+                self._env_files[path] = EnvFile(shown, lines)
+            except ComposeUnreadable as error:
+                self._env_files[path] = EnvFile(shown, unread=str(error).removeprefix(f"{named}: "))
+        return self._env_files[path]
 
     def project(self, path: Path, variables: Variables, *, given: bool = False, named: Mark | None = None) -> Node:
         """A file with what it includes, and its services with what they extend."""
@@ -135,7 +167,7 @@ class _Reader:
                 raise ComposeUnreadable(f"{path}: empty; a Compose file begins with `services:`")
             self.lines[str(path)] = text.decode("utf-8", "replace").splitlines()
             self.documents += found
-            self._trees[whole] = _merged([_canonical(document) for document in found])
+            self._trees[whole] = _merged([canonical(document) for document in found])
         return self._trees[whole]
 
     def _included(self, item: Node, home: Path, variables: Variables) -> list[Node]:
@@ -190,14 +222,6 @@ def _chain(names: Sequence[_Name]) -> str:
     if names[-1] not in names[:-1]:
         return f"more than {LONGEST_CHAIN} services extend one another"
     return "the service extends itself: " + " -> ".join(plain(name, 80) for _, name in names)
-
-
-def _canonical(document: Node) -> Node:
-    services = document.get("services")
-    if services is None or not isinstance(services.value, dict):
-        return document
-    made = {name: canonical(node) if isinstance(node.value, dict) else node for name, node in services.value.items()}
-    return Node({**document.value, "services": Node(made, services.at, services.keys)}, document.at, document.keys)
 
 
 def _unblocked(path: str, flags: int) -> int:

@@ -6,6 +6,7 @@ every merge sees one shape; what has an identity (a port, a mount) is replaced b
 
 from __future__ import annotations
 
+from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.node import ComposeUnreadable, Mark, Node, Path
@@ -28,28 +29,72 @@ PAIRS: dict[Path, str] = {
 }
 """Lists that mean a table, and what parts a key from its value; names alone stand for a table's keys."""
 
+_LABELLED = ("networks", "volumes", "secrets", "configs")
 _REPLACED: frozenset[Path] = frozenset({("command",), ("entrypoint",), ("healthcheck", "test")})
+_LISTS = frozenset({"dns", "dns_opt", "dns_search", "env_file", "tmpfs"})
+"""One alone may be written without the list."""
+
+
+def _port(node: Node) -> object:
+    port = Port.parse(node)
+    ip = port.ip if set(port.ip) - set("0.") else ""  # every address
+    return ip, port.published, port.target, port.protocol
+
+
+def _device(node: Node) -> object:
+    parts = (node.text() or "").split(":")
+    return node.text("target") or parts[min(1, len(parts) - 1)]
+
+
+def _mounted(folder: str) -> Callable[[Node], object]:
+    return lambda node: node.text("target") or f"{folder}/{node.text('source') or node.text()}"
+
+
+def _name(node: Node) -> object:
+    return (node.text() or "").partition("=")[0]
+
+
 _BY_IDENTITY: dict[Path, Callable[[Node], object]] = {
-    ("ports",): Port.parse,
-    ("volumes",): lambda node: Mount.parse(node).target,
-    ("secrets",): lambda node: node.text("target") or node.text("source") or node.text(),
-    ("configs",): lambda node: node.text("target") or node.text("source") or node.text(),
-    ("devices",): lambda node: (node.text() or "").rpartition(":")[2],
+    ("ports",): _port,
+    ("volumes",): lambda node: normpath(Mount.parse(node).target),
+    ("secrets",): _mounted("/run/secrets"),
+    ("configs",): _mounted(""),
+    ("devices",): _device,
+    ("env_file",): lambda node: node.text("path") or node.text(),
+    **{(key,): _name for key in ("cap_add", "cap_drop", "dns", "dns_opt", "dns_search", "tmpfs")},
+    **{(key,): _name for key in ("expose", "links", "profiles")},
+    ("build", "tags"): _name,
 }
-_ONCE = frozenset({"cap_add", "cap_drop", "dns", "dns_opt", "dns_search", "env_file", "expose", "external_links"}) | {
-    "links",
-    "profiles",
-    "security_opt",
-    "tmpfs",
-}
+"""What makes two items one, of which the later stays. Source: compose-go, ``override/uncity.go``."""
 
 
-def canonical(service: Node) -> Node:
-    """The service with every list of pairs written as a table."""
+def canonical(document: Node) -> Node:
+    """The file with every list of pairs written as a table."""
+    table = dict(document.value)
+    for kind in ("services", *_LABELLED):
+        node = table.get(kind)
+        if node is not None and isinstance(node.value, dict):
+            one = _service if kind == "services" else _labelled
+            made = {name: one(each) if isinstance(each.value, dict) else each for name, each in node.value.items()}
+            table[kind] = Node(made, node.at, node.keys, tag=node.tag)
+    return Node(table, document.at, document.keys)
+
+
+def _labelled(node: Node) -> Node:
+    labels = node.get("labels")
+    is_list = labels is not None and isinstance(labels.value, list)
+    return _with(node, ("labels",), _paired(labels, "=")) if labels is not None and is_list else node
+
+
+def _service(service: Node) -> Node:
     for path, separators in PAIRS.items():
         node = service.get(*path)
         if node is not None and isinstance(node.value, list):
             service = _with(service, path, _paired(node, separators))
+    node = service.get("depends_on")
+    if node is not None and isinstance(node.value, dict):
+        made = {name: _started(each) for name, each in node.value.items()}
+        service = _with(service, ("depends_on",), Node(made, node.at, node.keys, tag=node.tag))
     return service
 
 
@@ -59,14 +104,17 @@ def merge_service(base: Node, over: Node) -> Node:
 
 
 def merge_file(base: Node, over: Node) -> Node:
-    """A whole file, its services in canonical form."""
+    """A whole file, in canonical form."""
     table, keys = dict(base.value), dict(base.keys or {})
     for name, node in over.value.items():
         ours = table.get(name)
-        if isinstance(node.value, dict) and ours is not None and isinstance(ours.value, dict):
-            merged = _services(ours, node) if name == "services" else _merge(ours, node, ("",))
+        if node.tag == "!reset":
+            table.pop(name, None)
+            continue
+        if isinstance(node.value, dict) and ours is not None and isinstance(ours.value, dict) and not node.tag:
+            merged = _services(ours, node) if name == "services" else _merge_tables(ours, node, ("", name))
         else:
-            merged = node
+            merged = node if ours is None or node.value is not None else ours
         table[name], keys[name] = merged, over.mark(name)
     return Node(table, base.at, keys)
 
@@ -84,19 +132,35 @@ def _services(base: Node, over: Node) -> Node:
 
 
 def _merge(base: Node, over: Node, path: Path) -> Node:
-    if over.value is None:
-        return base
-    if over.tag == "!override" or base.value is None or path in _REPLACED:
+    if over.tag == "!override" or path in _REPLACED or path[:-1] == ("ulimits",):
         return over
+    if over.value is None:
+        return over if _is_pair(path) else base
+    if base.value is None:
+        return over
+    if path == ("build",):
+        base, over = _built(base), _built(over)
     if isinstance(base.value, dict) and isinstance(over.value, dict):
-        if path == ("logging",) and base.text("driver") != (over.text("driver") or base.text("driver")):
+        drivers = {base.text("driver"), over.text("driver")} - {None}
+        if path == ("logging",) and len(drivers) == 2:
             return over
         return _merge_tables(base, over, path)
-    if isinstance(base.value, list) or isinstance(over.value, list):
+    if isinstance(base.value, list) or isinstance(over.value, list) or (path and path[-1] in _LISTS):
         if isinstance(base.value, dict) or isinstance(over.value, dict):
             raise ComposeUnreadable(f"{over.at}: a list and a table cannot be merged; the other is at {base.at}")
         return Node(_merge_lists(base, over, path), over.at)
     return over
+
+
+def _is_pair(path: Path) -> bool:
+    """A value that is in a table and could be in a list, where a name alone takes away what it had."""
+    return PAIRS.get(path[:-1]) == "=" or (path[:1] == ("",) and path[3:-1] == ("labels",))
+
+
+def _built(build: Node) -> Node:
+    """``build: .`` written out."""
+    is_short = not isinstance(build.value, dict | list)
+    return Node({"context": build}, build.at, {"context": build.at}) if is_short else build
 
 
 def _merge_tables(base: Node, over: Node, path: Path) -> Node:
@@ -112,11 +176,9 @@ def _merge_tables(base: Node, over: Node, path: Path) -> Node:
 
 def _merge_lists(base: Node, over: Node, path: Path) -> list[Node]:
     both = [*base.items(), *over.items()]
-    if path in _BY_IDENTITY:
-        return list({_BY_IDENTITY[path](node): node for node in both}.values())
-    if path and path[-1] in _ONCE:
-        return list({node.text(): node for node in both}.values())
-    return both
+    is_of_network = path[:1] == ("networks",) and path[2:] in (("aliases",), ("link_local_ips",))
+    identity = _name if is_of_network else _BY_IDENTITY.get(path)
+    return both if identity is None else list({identity(node): node for node in both}.values())
 
 
 def _with(node: Node, path: Path, value: Node) -> Node:
@@ -139,3 +201,10 @@ def _paired(node: Node, separators: str) -> Node:
         source = item.source.partition(text[cut])[2] if item.source and cut < len(text) else ""
         table[key], keys[key] = Node(value, item.at, source=source), item.at
     return Node(table, node.at, keys, tag=node.tag)
+
+
+def _started(node: Node) -> Node:
+    """``depends_on`` by name alone means that the other has started."""
+    if node.value is not None:
+        return node
+    return Node({"condition": Node("service_started", node.at)}, node.at, {"condition": node.at})

@@ -64,13 +64,11 @@ class Node:
 
     def text(self, *path: Step) -> str | None:
         """The scalar at this path as text, as Compose would hand it on; None for nothing, a table or a list."""
-        node = self.get(*path)
-        if node is None:
-            return None
-        value = node.value
-        if type(value) is str:
+        node = self.get(*path) if path else self
+        value = node.value if node is not None else None
+        if type(value) is str or value is None:
             return value
-        if value is None or isinstance(value, dict | list):
+        if isinstance(value, dict | list):
             return None
         return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -81,23 +79,28 @@ class Node:
 
     def items(self, *path: Step) -> list[Node]:
         """The list at this path; a scalar counts as a list of one."""
-        node = self.get(*path)
+        node = self.get(*path) if path else self
         if node is None or node.value is None or isinstance(node.value, dict):
             return []
         return node.value if isinstance(node.value, list) else [node]
 
     def is_true(self, *path: Step) -> bool:
-        """Whether it is switched on, written as a boolean or as text."""
-        return (self.text(*path) or "").lower() == "true"
+        """Whether it is switched on, written as a boolean or, as Compose takes it with a warning, as yes or on."""
+        return (self.text(*path) or "").lower() in ("true", "yes", "on", "y")
 
     def mark(self, *path: Step) -> Mark:
         """Where this path stands: a scalar itself, else its key; what is absent stands where its parent does."""
         node, at = self, self.at
         for step in path:
-            found = node.get(step)
+            value = node.value
+            found = None
+            if type(value) is dict:
+                found = value.get(step)
+            elif type(value) is list and isinstance(step, int) and step < len(value):
+                found = value[step]
             if found is None:
                 break
-            is_leaf = not isinstance(found.value, dict | list)
+            is_leaf = type(found.value) is not dict and type(found.value) is not list
             at = found.at if is_leaf or isinstance(step, int) else (node.keys or {}).get(step, found.at)
             node = found
         return at

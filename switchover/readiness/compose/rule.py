@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from switchover.readiness.compose.node import Mark, Path
 from switchover.readiness.compose.service import Project, Service
+from switchover.words import plain
 
 if TYPE_CHECKING:
     from switchover.readiness.compose.service import Dialect
@@ -39,10 +40,15 @@ class Rule:
     compose: Severity | None
     """How bad it is for ``docker compose up``."""
     seed: str
-    """The items of the checklists that ask for it."""
+    """The items of the checklists that ask for it; empty where only Docker itself does."""
     why: str
     mend: str
     check: Callable[[Project], Iterable[Found]]
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """Each of those items."""
+        return tuple(each.strip() for each in self.seed.split(",") if each)
 
     def severity(self, dialect: Dialect) -> Severity | None:
         """How bad it is in this dialect."""
@@ -70,17 +76,20 @@ class Suppression:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing found, with its place."""
 
     rule: Rule
     severity: Severity
     service: str
     """Empty where it is about the whole file."""
-    path: str
-    """In the merged document, as in ``services.web.healthcheck.interval``."""
+    where: Path
     evidence: str
     at: Mark
     accepted: str = ""
     """Why it is fine as it is; empty when it is not."""
+
+    @property
+    def path(self) -> str:
+        """Its place in the merged document, as in ``services.web.healthcheck.interval``."""
+        return plain(".".join(map(str, self.where)), 200)

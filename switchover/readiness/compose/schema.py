@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from switchover.readiness.compose.node import Node
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
-    from switchover.readiness.compose.node import Node, Path
+    from switchover.readiness.compose.node import Path
 
     Problem = tuple[Path, str]
 
@@ -31,43 +32,93 @@ _TYPES = {
     "null": "nothing",
 }
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
+_TEXTUAL = frozenset({"enum", "const", "pattern", "minLength", "maxLength"})
+MOST_GUESSES = 1000
+"""For so many different unknown keys it is said which may be meant: each takes a moment."""
 
 
 def problems(document: Node) -> Iterator[Problem]:
     """Where the document is not what the schema wants, and what it wants there.
 
-    Services are looked at key by key, equal settings once: a large file repeats itself.
+    Services are looked at key by key, settings of one form once: a large file repeats itself.
     """
-    whole = document.plain()
-    services = whole.get("services")
-    known: dict[tuple[str, str], list[Problem]] = {}
-    if isinstance(services, dict):
-        del whole["services"]
-        for name, service in services.items():
+    services = document.get("services")
+    known: dict[object, list[Problem]] = {}
+    if services is not None and isinstance(services.value, dict):
+        for name, service in services.value.items():
             for path, says in _service_problems(name, service, known):
                 yield ("services", name, *path), says
-    for error in _validator().iter_errors(whole):
+        rest = {name: node for name, node in document.value.items() if name != "services"}
+        document = Node(rest, document.at, document.keys)
+    for error in _validator().iter_errors(document.plain()):
         yield from _worded(error)
 
 
-def _service_problems(name: str, service: Any, known: dict[tuple[str, str], list[Problem]]) -> Iterator[Problem]:
+def _service_problems(name: str, service: Node, known: dict[object, list[Problem]]) -> Iterator[Problem]:
     if not _NAME.fullmatch(name):
         yield (), "a service's name has letters, digits, dots, dashes and underscores"
-    if not isinstance(service, dict):
-        yield (), f"{_shown(service)}; wanted is a table"
+    if not isinstance(service.value, dict):
+        yield (), f"{_shown(service.value)}; wanted is a table"
         return
     keys = service_keys()
-    for key, value in service.items():
+    for key, node in service.value.items():
+        if node.tag == "!reset":
+            continue
         if key not in keys:
             if not key.startswith("x-"):
                 yield (key,), _unknown(key, keys)
             continue
-        settled = (key, repr(value))
-        if settled not in known:
+        form = (key, _form(node, *_looks_at_texts(key, is_item=isinstance(node.value, list))))
+        if form not in known:
             validator = _validator().evolve(schema=keys[key])
-            known[settled] = [found for error in validator.iter_errors(value) for found in _worded(error)]
-        for path, says in known[settled]:
+            known[form] = [found for error in validator.iter_errors(node.plain()) for found in _worded(error)]
+        for path, says in known[form]:
             yield (key, *path), says
+
+
+def _form(node: Node, is_exact: bool, is_exact_within: bool) -> object:
+    """What the schema sees of a value: equal for two values of which it says the same."""
+    value = node.value
+    if node.tag == "!reset":
+        return node.tag
+    if type(value) is str:
+        return value if is_exact else str
+    if type(value) is dict:
+        return tuple([(key, _form(each, is_exact_within, is_exact_within)) for key, each in value.items()])
+    if type(value) is list:
+        texts = {each.value for each in value if type(each.value) is str}
+        if len(texts) == len(value) and not is_exact:
+            return (list, len(value))
+        return (list, *[_form(each, True, True) for each in value])
+    return (type(value), value)
+
+
+@cache
+def _looks_at_texts(key: str, *, is_item: bool) -> tuple[bool, bool]:
+    """Whether the schema asks more of a service's setting, or of what its list holds, than to be text; and within."""
+    whole = service_keys()[key]
+    here = [
+        branch
+        for schema in _branches(whole)
+        for branch in (_branches(schema.get("items", {})) if is_item else [schema])
+    ]
+    return any(not _TEXTUAL.isdisjoint(branch) for branch in here), not _TEXTUAL.isdisjoint(_words(whole))
+
+
+def _words(schema: Any) -> Iterator[str]:
+    """Every key of the schema, at any depth."""
+    for each in schema if isinstance(schema, list) else _followed(schema).values() if isinstance(schema, dict) else ():
+        yield from _words(each)
+    if isinstance(schema, dict):
+        yield from _followed(schema)
+
+
+def _branches(schema: Any) -> Iterator[Any]:
+    """The schema and its alternatives."""
+    schema = _followed(schema)
+    yield schema
+    for branch in (*schema.get("oneOf", ()), *schema.get("anyOf", ())):
+        yield from _branches(branch)
 
 
 def _worded(error: ValidationError) -> Iterator[Problem]:
@@ -110,8 +161,13 @@ def _nearest(error: ValidationError) -> ValidationError | None:
 
 
 def _unknown(key: str, known: dict[str, Any]) -> str:
-    near = get_close_matches(key, known, 1)
-    return f"{plain(key, 60)!r} is no key of Compose here" + (f"; is {near[0]} meant?" if near else "")
+    near = _near(key, tuple(known)) if _near.cache_info().currsize < MOST_GUESSES else ""
+    return f"{plain(key, 60)!r} is no key of Compose here" + (f"; is {near} meant?" if near else "")
+
+
+@cache
+def _near(key: str, known: tuple[str, ...]) -> str:
+    return next(iter(get_close_matches(key[:60], known, 1)), "")
 
 
 def _shown(value: object) -> str:

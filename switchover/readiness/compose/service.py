@@ -3,51 +3,26 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from switchover.readiness.compose.databases import NAMES, Database, database_of
+from switchover.readiness.compose.schema import problems
 from switchover.readiness.compose.values import Image, Mount, Port, number, seconds
+from switchover.readiness.constraint import Constraint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from switchover.readiness.compose.interpolate import Variables
+    from switchover.readiness.compose.load import Loaded
     from switchover.readiness.compose.node import Node, Path, Step
+    from switchover.readiness.compose.schema import Problem
 
 Dialect: TypeAlias = Literal["stack", "compose"]
 
-DATA_AT = {
-    "postgres": "/var/lib/postgresql",
-    "postgis": "/var/lib/postgresql",
-    "timescaledb": "/var/lib/postgresql",
-    "timescaledb-ha": "/home/postgres",
-    "pgvector": "/var/lib/postgresql",
-    "mysql": "/var/lib/mysql",
-    "mysql-server": "/var/lib/mysql",
-    "mariadb": "/var/lib/mysql",
-    "percona": "/var/lib/mysql",
-    "mongo": "/data/db",
-    "redis": "/data",
-    "valkey": "/data",
-    "rabbitmq": "/var/lib/rabbitmq",
-    "elasticsearch": "/usr/share/elasticsearch/data",
-    "opensearch": "/usr/share/opensearch/data",
-    "influxdb": "/var/lib/influxdb",
-    "clickhouse-server": "/var/lib/clickhouse",
-    "cassandra": "/var/lib/cassandra",
-    "neo4j": "/data",
-    "couchdb": "/opt/couchdb/data",
-    "minio": "/data",
-    "mssql": "/var/opt/mssql",
-}
-"""Programs that keep data, by the last part of their image's name, and where they keep it."""
-
-_SLOW_TO_STOP = frozenset(DATA_AT) - {"redis", "valkey", "minio"}
-_NAMES = frozenset({"db", "database", "postgresql"}) | DATA_AT.keys()
 _BALANCERS = frozenset({"traefik", "nginx-proxy", "haproxy", "caddy-docker-proxy", "docker-flow-proxy"})
-_MANAGER = re.compile(r"node\.role\s*==\s*manager")
 
 
 class Check(NamedTuple):
@@ -73,13 +48,42 @@ class Service:
     shared: frozenset[str] = frozenset()
     """The project's volumes that every node has."""
 
+    @cached_property
+    def _at(self) -> Mapping[Path, Node]:
+        """All its tables at once: the rules ask for the same places again and again."""
+        found: dict[Path, Node] = {(): self.node}
+        waiting: list[tuple[Path, Node]] = [((), self.node)]
+        for path, table in waiting:
+            for key, node in table.value.items():
+                inner = (*path, key)
+                found[inner] = node
+                if type(node.value) is dict:
+                    waiting.append((inner, node))
+        return found
+
     def get(self, *path: Step) -> Node | None:
-        """What stands at this path."""
-        return self.node.get(*path)
+        """What stands at this path of tables."""
+        return self._at.get(path)
 
     def text(self, *path: Step) -> str | None:
         """The scalar at this path, as text."""
-        return self.node.text(*path)
+        node = self._at.get(path)
+        return node.text() if node is not None else None
+
+    def table(self, *path: Step) -> dict[str, Node]:
+        """The table at this path; an empty one where there is none."""
+        node = self._at.get(path)
+        return node.value if node is not None and type(node.value) is dict else {}
+
+    def items(self, *path: Step) -> list[Node]:
+        """The list at this path; a scalar counts as a list of one."""
+        node = self._at.get(path)
+        return node.items() if node is not None else []
+
+    def is_true(self, *path: Step) -> bool:
+        """Whether it is switched on."""
+        node = self._at.get(path)
+        return node is not None and node.is_true()
 
     def seconds(self, path: Path, default: float) -> float:
         """A duration; nothing, 0 and what is none give the default, as in the engine."""
@@ -93,12 +97,12 @@ class Service:
     @cached_property
     def ports(self) -> tuple[Port, ...]:
         """Published or not, in the file's order."""
-        return tuple(Port.parse(node) for node in self.node.items("ports"))
+        return tuple(Port.parse(node) for node in self.items("ports"))
 
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
         """In the file's order."""
-        return tuple(Mount.parse(node) for node in self.node.items("volumes"))
+        return tuple(Mount.parse(node) for node in self.items("volumes"))
 
     @cached_property
     def image(self) -> Image | None:
@@ -107,23 +111,18 @@ class Service:
         return Image.parse(text) if text else None
 
     @cached_property
-    def data_at(self) -> str | None:
-        """Where the database that it is keeps its data; None when it is none we know."""
-        return DATA_AT.get(self.image.program) if self.image else None
+    def database(self) -> Database | None:
+        """The database that it is; None when it is none we know."""
+        return database_of(self.image) if self.image else None
 
     @cached_property
     def is_stateful(self) -> bool:
         """A database, or a service that writes to a volume of its own."""
         return (
-            self.data_at is not None
-            or re.split(r"[-_.]", self.name.lower())[-1] in _NAMES
+            self.database is not None
+            or re.split(r"[-_.]", self.name.lower())[-1] in NAMES
             or any(self.is_own(mount) for mount in self.mounts)
         )
-
-    @cached_property
-    def is_slow_to_stop(self) -> bool:
-        """A database that writes what it holds in memory before it ends."""
-        return self.image is not None and self.image.program in _SLOW_TO_STOP
 
     def is_own(self, mount: Mount) -> bool:
         """Whether it is a volume of one node that the service writes to."""
@@ -136,7 +135,9 @@ class Service:
             self.is_awaited
             or (self.text("deploy", "mode") or "").endswith("-job")
             or self.text("deploy", "restart_policy", "condition") == "none"
-            or self.text("restart") in ("no", "false")
+            or (
+                self.dialect == "compose" and self.text("restart") in ("no", "false")
+            )  # a stack restarts it all the same
         )
 
     @cached_property
@@ -150,9 +151,20 @@ class Service:
         return self.image is not None and self.image.program in _BALANCERS
 
     @cached_property
+    def speaks_to_docker(self) -> bool:
+        """It has Docker's socket."""
+        return any(mount.is_docker for mount in self.mounts)
+
+    @cached_property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Those of its placement that can be read."""
+        found = [Constraint.parse(node.text() or "") for node in self.items("deploy", "placement", "constraints")]
+        return tuple(each for each in found if each)
+
+    @cached_property
     def is_on_managers(self) -> bool:
         """Told to run on managers, as what speaks to Docker must."""
-        return any(_MANAGER.search(node.text() or "") for node in self.node.items("deploy", "placement", "constraints"))
+        return any(constraint.is_for_managers for constraint in self.constraints)
 
     @cached_property
     def replicas(self) -> int:
@@ -182,33 +194,42 @@ class Service:
         """The networks that it joins."""
         if self.get("network_mode") is not None and self.dialect == "compose":
             return ()
-        return tuple(self.node.table("networks")) or ("default",)
+        return tuple(self.table("networks")) or ("default",)
 
 
 @dataclass(frozen=True)
 class Project:
     """Everything the rules look at."""
 
-    tree: Node
+    loaded: Loaded
     dialect: Dialect
     services: tuple[Service, ...]
-    variables: Variables
-    documents: tuple[Node, ...] = ()
     inactive: tuple[str, ...] = ()
     """Services that no active profile asks for."""
-    startup: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def tree(self) -> Node:
+        """All files merged."""
+        return self.loaded.tree
 
     @cached_property
     def by_name(self) -> Mapping[str, Service]:
         """The services by name."""
         return {service.name: service for service in self.services}
 
+    @cached_property
+    def _problems(self) -> Mapping[Node, tuple[Problem, ...]]:
+        return {document: tuple(problems(document)) for document in self.loaded.documents}
 
-def project_of(
-    tree: Node, variables: Variables, documents: tuple[Node, ...], dialect: Dialect, startup: Mapping[str, float]
-) -> Project:
-    """The project of a merged tree; services behind an inactive profile are left out, as Compose does."""
-    profiles = {name.strip() for name in variables.values.get("COMPOSE_PROFILES", "").split(",")}
+    def problems(self, document: Node) -> tuple[Problem, ...]:
+        """What Compose's schema says of one of the documents."""
+        return self._problems[document]
+
+
+def project_of(loaded: Loaded, dialect: Dialect, startup: Mapping[str, float]) -> Project:
+    """The project that was read; services behind an inactive profile are left out, as Compose does."""
+    tree = loaded.tree
+    profiles = {name.strip() for name in loaded.variables.values.get("COMPOSE_PROFILES", "").split(",")}
     tables = {name: node for name, node in tree.table("services").items() if isinstance(node.value, dict)}
     active = {
         name: node
@@ -230,7 +251,8 @@ def project_of(
         Service(name, node, dialect, startup.get(name, startup.get("")), name in awaited, shared)
         for name, node in active.items()
     )
-    return Project(tree, dialect, services, variables, documents, tuple(sorted(set(tables) - set(active))), startup)
+    inactive = tuple(sorted(set(tables) - set(active)))
+    return Project(loaded, dialect, services, inactive)
 
 
 _OF_A_SWARM = ("update_config", "rollback_config", "placement", "endpoint_mode", "mode", "labels", "restart_policy")

@@ -101,6 +101,11 @@ class Mount:
         kind = "bind" if drive or source.startswith((".", "/", "~", "\\")) else "volume"
         return cls(kind, source, target, "ro" in options.split(","))
 
+    @property
+    def is_docker(self) -> bool:
+        """Docker's socket."""
+        return self.source.endswith(("docker.sock", "docker.socket"))
+
 
 @dataclass(frozen=True, slots=True)
 class Image:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from switchover.readiness.compose.load import load
 from switchover.readiness.compose.node import ComposeUnreadable
-from switchover.readiness.compose.rules.balancer import check_of, is_routed
 from switchover.readiness.compose.service import project_of
+from switchover.readiness.compose.traefik import check_of, is_by_vip, is_routed
 from switchover.readiness.compose.values import number, seconds
 from switchover.readiness.rollout.settings import (
     Balancer,
@@ -42,7 +42,6 @@ ASSUMED_STARTUP_S = 20.0
 _REFRESH = re.compile(
     r"--providers\.(?:swarm\.refreshseconds|docker\.swarmmoderefreshseconds)[= ]\s*(\S+)", re.IGNORECASE
 )
-_VIP = frozenset({"traefik.swarm.lbswarm", "traefik.docker.lbswarm"})
 
 
 def read_service(path: FilePath, name: str, env: Mapping[str, str] | None = None) -> Rollout:
@@ -52,7 +51,7 @@ def read_service(path: FilePath, name: str, env: Mapping[str, str] | None = None
     Raises ComposeUnreadable with every problem at once.
     """
     loaded = load([path], os.environ if env is None else env, dotenv=False)  # docker stack deploy knows no .env
-    project = project_of(loaded.tree, loaded.variables, (), "stack", {})
+    project = project_of(loaded, "stack", {})
     if name not in project.by_name:
         names = ", ".join(plain(each, 80) for each in project.by_name) or "none"
         raise ComposeUnreadable(f"{path}: services: there is no {plain(name, 80)!r}; there is: {plain(names)}")
@@ -170,12 +169,9 @@ def _healthcheck(values: _Values) -> HealthCheck | None:
 
 
 def _balancer(values: _Values, project: Project) -> Balancer:
-    service = values.service
-    if not is_routed(service):
+    if not is_routed(values.service):
         return Balancer(by_vip=True)
-    labels = service.node.table(*service.labels_at)
-    by_vip = any(name.lower() in _VIP and node.is_true() for name, node in labels.items())
-    return Balancer(_check(values), _poll_s(project), by_vip=by_vip)
+    return Balancer(_check(values), _poll_s(project), by_vip=is_by_vip(values.service))
 
 
 def _check(values: _Values) -> BalancerCheck | None:
@@ -195,7 +191,7 @@ def _check(values: _Values) -> BalancerCheck | None:
 def _poll_s(project: Project) -> float:
     """Traefik's own setting, where Traefik is a service of the same file."""
     for service in project.services:
-        words = " ".join(node.text() or "" for node in service.node.items("command"))
+        words = " ".join(node.text() or "" for node in service.items("command"))
         given = _REFRESH.search(words)
         value = seconds(given[1], bare=True) if given else None
         if value and SHORTEST_S <= value <= LONGEST_S:

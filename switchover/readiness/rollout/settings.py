@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from switchover.readiness.compose.traefik import INTERVAL_S, POLL_S, TIMEOUT_S
+
 
 class Order(StrEnum):
     """``update_config.order``."""
@@ -64,8 +66,8 @@ class BalancerCheck:
     """The load balancer's check of a server, with Traefik's defaults (pkg/config/dynamic)."""
 
     path: str
-    interval_s: float = 30
-    timeout_s: float = 5
+    interval_s: float = INTERVAL_S
+    timeout_s: float = TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Balancer:
     """Who sends the requests, and how it learns of the containers."""
 
     check: BalancerCheck | None = None
-    poll_s: float = 15
+    poll_s: float = POLL_S
     """Traefik's Swarm provider polls and knows nothing of health (pswarm.go, refreshSeconds)."""
     first_check: FirstCheck = FirstCheck.AFTER_INTERVAL
     by_vip: bool = False

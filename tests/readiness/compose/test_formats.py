@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from switchover.cli.lint_text import table, text
 from switchover.readiness.compose.formats import as_json, as_junit, as_sarif
+from switchover.readiness.compose.lint import Verdict
 from switchover.readiness.compose.rule import Suppression
 from switchover.readiness.compose.rules import RULES
 from tests.plan.conftest import PLAN
@@ -38,8 +40,12 @@ def switchover(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def sarif(verdict: Verdict) -> dict[str, Any]:
+    return json.loads("\n".join(as_sarif(verdict, "1.2.3")))
+
+
 def test_the_text_shows_the_line_the_reason_and_the_mend(judge: Judge, tmp_path: Path) -> None:
-    said = text(judge(FILE, dialect="compose"))
+    said = "\n".join(text(judge(FILE, dialect="compose")))
     place = tmp_path / "0.yml"
     assert (
         f"""\
@@ -63,6 +69,14 @@ def test_the_text_shows_the_line_the_reason_and_the_mend(judge: Judge, tmp_path:
         "environment: {DB_PASSWORD: ['%s']}",
         "environment: {URL: 'postgres://app:%s@db/app'}",
         "environment: {DB_PASSWORD: 'a$5%s'}",
+        "environment: {DB_PASSWORD: 'pa$$%s'}",
+        "environment: {PGPASSWORD: '$$%s'}",
+        "environment: {PGPASSWORD: a$%s}",
+        "environment: {MYSQLPASSWORD: '%s'}",
+        "environment: {dbPassword: '%s'}",
+        "environment: {URL: 'postgres://app:a/%s@db/app'}",
+        "environment: {DSN: 'Server=db;Password=%s'}",
+        'command: [serve, "--password", "%s"]',
         "environment: {DB_PASSWORD: '${A:-%s}'}",
         "command: serve --password %s",
         "command: [serve, --password=%s]",
@@ -81,14 +95,26 @@ def test_a_secret_is_never_shown(tmp_path: Path, line: str) -> None:
         assert "S3cr" not in ended.stdout + ended.stderr
 
 
+def test_a_secret_of_an_env_file_is_named_with_its_line_and_never_shown(tmp_path: Path) -> None:
+    (tmp_path / "prod.env").write_text(f"# of the shop\nPORT=80\nDB_PASSWORD='{CANARY}$x'\nURL=x://a:{CANARY}@db\n")
+    (tmp_path / "a.yml").write_text("services: {web: {image: 'a:1', env_file: [prod.env]}}")
+    for words in ((), ("--format", "json"), ("--format", "sarif"), ("--format", "junit")):
+        said = switchover("lint", str(tmp_path / "a.yml"), *words).stdout
+        assert "secret-literal-env-file" in said
+        assert "S3cr" not in said
+    said = switchover("lint", str(tmp_path / "a.yml")).stdout
+    for line, name in ((3, "DB_PASSWORD"), (4, "URL")):
+        assert f"{tmp_path}/prod.env:{line}:1: warn secret-literal-env-file web: the value of {name} stands in" in said
+
+
 def test_what_is_accepted_is_shown_and_does_not_count(judge: Judge) -> None:
     every = [rule.id for rule in RULES]
-    accepted = [Suppression(rule, "web", "a laboratory") for rule in every]
+    accepted = [Suppression(rule, service, "a laboratory") for rule in every for service in ("web", "")]
     verdict = judge(FILE, dialect="compose", suppressions=accepted)
     assert verdict.is_clean
     assert not verdict.standing
-    assert "accepted: a laboratory" in text(verdict)
-    assert as_sarif(verdict, "1")["runs"][0]["results"][0]["suppressions"] == [
+    assert "accepted: a laboratory" in "\n".join(text(verdict))
+    assert sarif(verdict)["runs"][0]["results"][0]["suppressions"] == [
         {"kind": "external", "justification": "a laboratory"}
     ]
     assert not judge(FILE, dialect="compose", suppressions=[Suppression(rule, "db", "no") for rule in every]).is_clean
@@ -96,7 +122,7 @@ def test_what_is_accepted_is_shown_and_does_not_count(judge: Judge) -> None:
 
 def test_the_json_says_what_the_text_says(judge: Judge) -> None:
     verdict = judge(FILE, dialect="compose")
-    document = json.loads(json.dumps(as_json(verdict)))
+    document = json.loads("\n".join(as_json(verdict)))
     assert document["clean"] is False
     assert {
         "id": "image-floating",
@@ -107,8 +133,8 @@ def test_the_json_says_what_the_text_says(judge: Judge) -> None:
     }.items() <= (next(found for found in document["findings"] if found["id"] == "image-floating").items())
 
 
-def test_the_sarif_has_what_code_scanning_asks_for(judge: Judge) -> None:
-    (run,) = as_sarif(judge(FILE, dialect="compose"), "1.2.3")["runs"]
+def test_the_sarif_has_what_code_scanning_asks_for(judge: Judge, tmp_path: Path) -> None:
+    (run,) = sarif(judge(FILE, dialect="compose"))["runs"]
     rules = run["tool"]["driver"]["rules"]
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
@@ -116,8 +142,10 @@ def test_the_sarif_has_what_code_scanning_asks_for(judge: Judge) -> None:
         region = result["locations"][0]["physicalLocation"]["region"]
         assert 0 < region["startColumn"] < region["endColumn"]
         assert region["startLine"] > 0
+        assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] == (tmp_path / "0.yml").as_uri()
         assert result["message"]["text"]
-    moved = as_sarif(judge("# a line more\n" + FILE, dialect="compose"), "1.2.3")["runs"][0]
+    assert ["000-18", "002-X4"] in [rule["properties"]["tags"] for rule in rules]
+    moved = sarif(judge("# a line more\n" + FILE, dialect="compose"))["runs"][0]
     prints = [[result["partialFingerprints"] for result in each["results"]] for each in (run, moved)]
     assert prints[0] == prints[1]
 
@@ -214,6 +242,8 @@ services:
       placement: {constraints: [node.role != manager]}
       resources: {limits: {cpus: "1.0", memory: 512M}, reservations: {cpus: "0.25", memory: 256M}}
       labels:
+        monitoring.enabled: "true"
+        monitoring.port: "9090"
         traefik.http.routers.web.rule: Host(`shop.example.com`)
         traefik.http.services.web.loadbalancer.server.port: "8080"
         traefik.http.services.web.loadbalancer.healthcheck.path: /health

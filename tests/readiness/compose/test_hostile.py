@@ -20,7 +20,7 @@ HOSTILE = {
         "aliases unfold to more than",
     ),
     "an anchor in itself": ("a: &a [*a]", "contains itself"),
-    "deep": ("a: " + "[" * 100_000, "deeper than 64 levels"),
+    "deep": ("a: " + "[" * 100_000, "deeper than 64 levels|maximum nesting depth"),
     "deep by indentation": ("".join(" " * n + "a:\n" for n in range(100)), "deeper than 64 levels"),
     "binary": ("\0\1\2ELF", "a binary file"),
     "control characters": ("a: \x01\x02", "not YAML"),

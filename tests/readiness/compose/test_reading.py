@@ -151,6 +151,9 @@ def test_a_stack_takes_no_notice_of_a_dotenv(judge: Judge) -> None:
     assert unset == {"stack": True, "compose": False}
 
 
+ONE_DEVICE = {"devices": [{"source": "/dev/b", "target": "/dev/a"}]}
+ONE_SECRET = {"secrets": [{"source": "t", "target": "/run/secrets/s"}]}
+THREE_PORTS = {"ports": ["80:80", "127.0.0.1:80:80", "80:80/udp"]}
 MERGES = [
     ("command: [a, b]", "command: [c]", {"command": ["c"]}),
     ("environment: {A: 1, B: 2}", "environment: [B=3, C=4]", {"environment": {"A": 1, "B": "3", "C": "4"}}),
@@ -167,6 +170,36 @@ MERGES = [
         "logging: {options: {z: w}}",
         {"logging": {"driver": "a", "options": {"x": "y", "z": "w"}}},
     ),
+    (
+        "logging: {options: {x: y}}",
+        "logging: {driver: a, options: {z: w}}",
+        {"logging": {"driver": "a", "options": {"x": "y", "z": "w"}}},
+    ),
+    ("build: .", "build: {dockerfile: X}", {"build": {"context": ".", "dockerfile": "X"}}),
+    ("build: {context: a, dockerfile: X}", "build: b", {"build": {"context": "b", "dockerfile": "X"}}),
+    ("environment: {A: x}", "environment: {A: }", {"environment": {"A": None}}),
+    ("environment: [A=x, B=y]", "environment: [A]", {"environment": {"A": None, "B": "y"}}),
+    ("environment: {A: x}", "environment:", {"environment": {"A": "x"}}),
+    ("command: run", "command:", {"command": None}),
+    ("image: a", "image:", {"image": "a"}),
+    ("dns: a", "dns: b", {"dns": ["a", "b"]}),
+    ("env_file: a.env", "env_file: [{path: b.env}, a.env]", {"env_file": ["a.env", {"path": "b.env"}]}),
+    ("tmpfs: /a", "tmpfs: /b", {"tmpfs": ["/a", "/b"]}),
+    ("security_opt: [a]", "security_opt: [a]", {"security_opt": ["a", "a"]}),
+    ("devices: ['/dev/a:/dev/x:rwm']", "devices: ['/dev/b:/dev/x']", {"devices": ["/dev/b:/dev/x"]}),
+    ("devices: [/dev/a]", "devices: [{source: /dev/b, target: /dev/a}]", ONE_DEVICE),
+    ("ports: ['80:80']", "ports: ['0.0.0.0:80:80/tcp']", {"ports": ["0.0.0.0:80:80/tcp"]}),
+    ("ports: ['80:80']", "ports: ['127.0.0.1:80:80', '80:80/udp']", THREE_PORTS),
+    ("ports: [{target: 80, published: 80, mode: host}]", "ports: ['80:80']", {"ports": ["80:80"]}),
+    ("volumes: ['aa:/x/']", "volumes: ['bb:/x']", {"volumes": ["bb:/x"]}),
+    ("secrets: [s]", "secrets: [{source: t, target: /run/secrets/s}]", ONE_SECRET),
+    ("networks: {n: {aliases: [a]}}", "networks: {n: {aliases: [a, b]}}", {"networks": {"n": {"aliases": ["a", "b"]}}}),
+    (
+        "depends_on: {a: {condition: service_healthy}}",
+        "depends_on: [a]",
+        {"depends_on": {"a": {"condition": "service_started"}}},
+    ),
+    ("ulimits: {nofile: {soft: 1, hard: 2}}", "ulimits: {nofile: {soft: 3}}", {"ulimits": {"nofile": {"soft": 3}}}),
     (
         "healthcheck: {test: [CMD, a], retries: 3}",
         "healthcheck: {test: [CMD, b]}",
@@ -188,6 +221,22 @@ def test_several_files_merge_as_the_specification_says(loaded: Any, base: str, o
         return "services:\n  web:\n" + "".join(f"    {line}\n" for line in text.splitlines())
 
     assert loaded(whole(base), whole(over)).tree.get("services", "web").plain() == meant
+
+
+@pytest.mark.parametrize("kind", ["networks", "volumes", "secrets", "configs"])
+def test_labels_of_a_list_and_of_a_table_merge(loaded: Any, kind: str) -> None:
+    tree = loaded(f"{kind}: {{n: {{labels: [a=1, b=2]}}}}", f"{kind}: {{n: {{labels: {{b: '3', a: }}}}}}").tree
+    assert tree.get(kind, "n", "labels").plain() == {"a": None, "b": "3"}
+
+
+def test_a_top_level_table_can_be_taken_away_or_replaced(loaded: Any) -> None:
+    base = "volumes: {a: {}, b: {}}\nnetworks: {n: {}}"
+    assert loaded(base, "volumes: !reset {}").tree.plain() == {"networks": {"n": {}}}
+    assert loaded(base, "volumes: !override {c: {}}").tree.table("volumes").keys() == {"c"}
+    assert loaded(base, "volumes:\nnetworks: {n: !reset }").tree.plain() == {
+        "volumes": {"a": {}, "b": {}},
+        "networks": {},
+    }
 
 
 def test_a_service_extends_one_of_another_file_that_extends_again(loaded: Any) -> None:

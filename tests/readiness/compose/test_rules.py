@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from switchover.readiness.compose.rules import RULES
@@ -10,19 +12,20 @@ from tests.readiness.compose.examples import CHECKED, EXAMPLES, UPDATED, in_depl
 
 BY_TEST_OF_ITS_OWN = {
     "secret-file-open",
+    "secret-literal-env-file",
+    "env-file-unread",
     "healthcheck-start-period",
     "update-monitor-short",
     "balancer-check-interval-long",
 }
 
 
-@pytest.mark.parametrize(("rule", "dialect", "bad", "good"), EXAMPLES, ids=lambda part: part[:40])
-def test_the_rule_speaks_of_the_bad_one_and_not_of_the_good_one(
-    judge: Judge, rule: str, dialect: str, bad: str, good: str
+@pytest.mark.parametrize(("rule", "dialect", "bad", "line", "good"), EXAMPLES, ids=lambda part: str(part)[:40])
+def test_the_rule_speaks_of_the_bad_one_at_its_line_and_not_of_the_good_one(
+    judge: Judge, rule: str, dialect: str, bad: str, line: int, good: str
 ) -> None:
     found = judge(whole(bad), dialect=dialect)
-    assert rule in {finding.rule.id for finding in found.findings}
-    assert all(finding.at.line > 0 for finding in found.findings)
+    assert {finding.at.line for finding in found.findings if finding.rule.id == rule} == {line}
     assert rule not in {finding.rule.id for finding in judge(whole(good), dialect=dialect).findings}
 
 
@@ -35,7 +38,6 @@ def test_a_rules_name_is_its_own_and_it_says_why_and_how() -> None:
     assert len({rule.id for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule.stack or rule.compose
-        assert rule.seed
         assert rule.why.endswith(".")
         assert rule.mend
 
@@ -88,6 +90,36 @@ def test_a_secret_that_others_can_read_is_said(judge: Judge, tmp_path) -> None:
     assert "secret-file-open" in ids(judge, text, {})
     (tmp_path / "s.txt").chmod(0o600)
     assert "secret-file-open" not in ids(judge, text, {})
+
+
+ENV_FILES = {
+    "config/": "Is a directory|not a plain file",
+    "none.env": "No such file",
+    "/etc/passwd": "lies outside",
+    "big.env": "more than 8",
+}
+
+
+@pytest.mark.parametrize("name", ENV_FILES)
+def test_an_env_file_that_cannot_be_read_is_said_and_refuses_nothing(judge: Judge, tmp_path: Path, name: str) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "big.env").write_bytes(b"A=1\n" * 2_500_000)
+    verdict = judge(f"services: {{web: {{image: 'a:1', env_file: [{{path: {name}, required: false}}]}}}}")
+    (found,) = [finding for finding in verdict.findings if finding.rule.id == "env-file-unread"]
+    assert any(words in found.evidence for words in ENV_FILES[name].split("|")), found.evidence
+
+
+def test_an_env_file_of_variables_and_paths_holds_no_secret(judge: Judge) -> None:
+    also = {"prod.env": "DB_PASSWORD=${P}\nDB_PASSWORD_FILE=/run/secrets/db\nURL=postgres://app:${P}@db\n# TOKEN=x\n"}
+    verdict = judge("services: {web: {image: 'a:1', env_file: prod.env}}", also=also)
+    assert not {found.rule.id for found in verdict.findings} & {"secret-literal-env-file", "env-file-unread"}
+
+
+def test_an_env_file_for_development_is_said_with_its_line(judge: Judge, tmp_path: Path) -> None:
+    also = {"app.env": "PORT=80\nDEBUG=true\nAPP_DEBUG=false\n"}
+    verdict = judge("services: {web: {image: 'a:1', env_file: app.env}}", also=also)
+    (found,) = [finding for finding in verdict.findings if finding.rule.id == "environment-development"]
+    assert (found.at.file, found.at.line, found.evidence) == (str(tmp_path / "app.env"), 2, "DEBUG is true")
 
 
 def test_a_job_needs_no_health_check_and_no_second_replica(judge: Judge) -> None:

@@ -14,6 +14,7 @@ from switchover.readiness.compose.rules import (
     running,
     secrets,
     storage,
+    surroundings,
     updates,
 )
 
@@ -30,4 +31,5 @@ RULES = (
     *secrets.RULES,
     *networks.RULES,
     *hardening.RULES,
+    *surroundings.RULES,
 )

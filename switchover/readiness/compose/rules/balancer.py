@@ -6,113 +6,85 @@ import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
+from switchover.readiness.compose.traefik import INTERVAL_S, checks_of, interval_of, is_routed, timeout_of
 from switchover.readiness.compose.values import seconds
-from switchover.words import duration
+from switchover.words import duration, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from switchover.readiness.compose.node import Path
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Project, Service
 
 SHORTEST_S = 5.0
 MOST_A_SECOND = 5.0
-INTERVAL_S, TIMEOUT_S = 30.0, 5.0
-"""Traefik's defaults."""
 
-_CHECK = re.compile(r"traefik\.http\.services\.[^.]+\.loadbalancer\.healthcheck\.(\w+)", re.IGNORECASE)
 _PORT = re.compile(r"traefik\.(?:http|tcp|udp)\.services\.[^.]+\.loadbalancer\.server\.port", re.IGNORECASE)
 _RULE = re.compile(r"traefik\.(?:http|tcp)\.routers\.[^.]+\.rule", re.IGNORECASE)
-_ROUTED = re.compile(r"traefik\.http\.(?:routers|services)\.", re.IGNORECASE)
-
-
-def is_routed(service: Service) -> bool:
-    """Whether Traefik sends HTTP requests to it."""
-    labels = service.node.table(*service.labels_at)
-    is_off = any(name.lower() == "traefik.enable" and node.text() == "false" for name, node in labels.items())
-    return not is_off and any(_ROUTED.match(name) for name in labels) and not _is_own(service)
-
-
-def check_of(service: Service) -> dict[str, Path]:
-    """The settings of its check by name, with the path of each label."""
-    labels = service.node.table(*service.labels_at)
-    return {found[1].lower(): (*service.labels_at, name) for name in labels if (found := _CHECK.fullmatch(name))}
-
-
-def interval_of(service: Service) -> float | None:
-    """Seconds between two checks of one container; None where there is no check."""
-    check = check_of(service)
-    return _seconds(service, "interval", INTERVAL_S) if "path" in check else None
-
-
-def timeout_of(service: Service) -> float:
-    """Seconds that one check may take."""
-    return _seconds(service, "timeout", TIMEOUT_S)
-
-
-def _seconds(service: Service, name: str, default: float) -> float:
-    path = check_of(service).get(name)
-    return (seconds(service.text(*path), bare=True) if path else None) or default
-
-
-def _is_own(service: Service) -> bool:
-    """Traefik's dashboard is served by Traefik itself, at no container's port."""
-    labels = service.node.table(*service.labels_at)
-    return service.is_balancer or any((node.text() or "").endswith("@internal") for node in labels.values())
 
 
 def _missing(service: Service) -> Iterator[Hit]:
-    if is_routed(service) and "path" not in check_of(service):
-        yield service.labels_at, "the load balancer sends requests to it and never asks whether it can answer"
+    if not is_routed(service):
+        return
+    unasked = "the load balancer sends requests to it and never asks whether it can answer"
+    checks = checks_of(service)
+    if not checks:
+        yield service.labels_at, unasked
+    for name, check in checks.items():
+        if "path" not in check:
+            yield service.labels_at, f"{unasked}, as {plain(name, 80)}" if len(checks) > 1 else unasked
 
 
 def _path(service: Service) -> Iterator[Hit]:
-    at = check_of(service).get("path")
-    if at and not (service.text(*at) or "").startswith("/"):
-        yield at, f"{service.text(*at)!r} does not begin with /"
+    for check in checks_of(service).values():
+        at = check.get("path")
+        if at and not (service.text(*at) or "").startswith("/"):
+            yield at, f"{service.text(*at)!r} does not begin with /"
 
 
 def _rule(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table(*service.labels_at).items():
+    for name, node in service.table(*service.labels_at).items():
         text = node.text() or ""
         if _RULE.fullmatch(name) and (text.count("`") % 2 or text.count("(") != text.count(")") or "(" not in text):
             yield (*service.labels_at, name), "quotes or brackets of the rule do not match"
 
 
 def _times(service: Service) -> Iterator[Hit]:
-    for name in ("interval", "timeout", "unhealthyinterval"):
-        at = check_of(service).get(name)
-        if at and seconds(service.text(*at), bare=True) is None:
-            yield at, f"{service.text(*at)!r} is no duration; as in 10s"
+    for check in checks_of(service).values():
+        for name in ("interval", "timeout", "unhealthyinterval"):
+            at = check.get(name)
+            if at and seconds(service.text(*at), bare=True) is None:
+                yield at, f"{service.text(*at)!r} is no duration; as in 10s"
 
 
 def _interval_short(service: Service) -> Iterator[Hit]:
-    interval = interval_of(service)
-    if interval is not None and interval < SHORTEST_S:
-        yield check_of(service)["interval"], f"every container is asked every {duration(interval)}"
+    for check in checks_of(service).values():
+        interval = interval_of(service, check)
+        if interval is not None and interval < SHORTEST_S:
+            yield check["interval"], f"every container is asked every {duration(interval)}"
 
 
 def _timeout_long(service: Service) -> Iterator[Hit]:
-    interval = interval_of(service)
-    if interval is not None and timeout_of(service) >= interval:
-        at = check_of(service)
-        said = f"the timeout, {duration(timeout_of(service))}, is no shorter than the interval, {duration(interval)}"
-        yield at.get("timeout", at.get("interval", service.labels_at)), said
+    for check in checks_of(service).values():
+        interval, timeout = interval_of(service, check), timeout_of(service, check)
+        if interval is not None and timeout >= interval:
+            said = f"the timeout, {duration(timeout)}, is no shorter than the interval, {duration(interval)}"
+            yield check.get("timeout", check.get("interval", service.labels_at)), said
 
 
 def _interval_long(service: Service) -> Iterator[Hit]:
-    interval, startup = interval_of(service), service.startup_s
-    if interval is not None and startup is not None and interval > 2 * startup and interval > INTERVAL_S:
-        at = check_of(service)
-        said = f"asked every {duration(interval)}, though it starts within {duration(startup)}"
-        yield at.get("interval", at["path"]), said
+    startup = service.startup_s
+    for check in checks_of(service).values():
+        interval = interval_of(service, check)
+        if interval is not None and startup is not None and interval > 2 * startup and interval > INTERVAL_S:
+            said = f"asked every {duration(interval)}, though it starts within {duration(startup)}"
+            yield check.get("interval", check["path"]), said
 
 
 def _misplaced(service: Service) -> Iterator[Hit]:
     where = ("labels",) if service.dialect == "stack" else ("deploy", "labels")
-    found = [name for name in service.node.table(*where) if name.lower().startswith("traefik.")]
-    right = service.node.table(*service.labels_at)
+    found = [name for name in service.table(*where) if name.lower().startswith("traefik.")]
+    right = service.table(*service.labels_at)
     if found and not any(name.lower().startswith("traefik.") for name in right):
         yield (
             (*where, found[0]),
@@ -121,7 +93,7 @@ def _misplaced(service: Service) -> Iterator[Hit]:
 
 
 def _port(service: Service) -> Iterator[Hit]:
-    labels = service.node.table(*service.labels_at)
+    labels = service.table(*service.labels_at)
     if is_routed(service) and not any(_PORT.fullmatch(name) for name in labels):
         yield service.labels_at, "no loadbalancer.server.port"
 

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
-from switchover.readiness.compose.schema import problems
 from switchover.readiness.compose.values import number, seconds, size_of
 from switchover.words import plain
 
@@ -93,7 +92,7 @@ for _path, _reads, _wanted in _VALUES:
 
 def _values(service: Service) -> Iterator[Hit]:
     for parent, readers in _BY_TABLE.items():
-        for key, node in service.node.table(*parent).items():
+        for key, node in service.table(*parent).items():
             text = node.text() if key in readers else None
             if text is None:
                 continue
@@ -112,8 +111,8 @@ def _is_port(text: str) -> bool:
 
 
 def _schema(project: Project) -> Iterator[Found]:
-    for document in project.documents:
-        for path, says in problems(document):
+    for document in project.loaded.documents:
+        for path, says in project.problems(document):
             service = str(path[1]) if path[:1] == ("services",) and len(path) > 1 else ""
             yield Found(service, path, says, document.mark(*path))
 
@@ -124,16 +123,16 @@ def _empty(project: Project) -> Iterator[Found]:
 
 
 def _unset(project: Project) -> Iterator[Found]:
-    for name, at in project.variables.unset.items():
+    for name, at in project.loaded.variables.unset.items():
         # A password's hash with its $ unescaped looks like variables too: a name that is none is not repeated.
         said = f"the variable {name}" if name.isupper() else "a variable here"
         yield Found("", (), f"{said} has no value, and counts as empty; $$ is a $", at)
 
 
 def _bad_variables(project: Project) -> Iterator[Found]:
-    for at, says in project.variables.bad.items():
+    for at, says in project.loaded.variables.bad.items():
         yield Found("", (), says, at)
-    for at, says in project.variables.required.items():
+    for at, says in project.loaded.variables.required.items():
         yield Found("", (), f"a variable is required and has no value: {plain(says, 120)}", at)
 
 
@@ -142,7 +141,7 @@ RULES = (
         "schema",
         "error",
         "error",
-        "001-14, 004-14",
+        "001-14",
         "Compose refuses a file that its schema refuses.",
         "As the Compose specification has it: https://github.com/compose-spec/compose-spec",
         _schema,
@@ -151,7 +150,7 @@ RULES = (
         "no-services",
         "error",
         "error",
-        "004-14",
+        "",
         "There is nothing to deploy.",
         "services: with at least one",
         _empty,
@@ -169,7 +168,7 @@ RULES = (
         "variable-unset",
         "warn",
         "warn",
-        "004-18",
+        "",
         "The service gets an empty value: an image without a tag, a password that is none.",
         "Set it in the environment or an env file (--env-file), or give it a default: ${NAME:-default}",
         _unset,
@@ -178,7 +177,7 @@ RULES = (
         "variable-bad",
         "error",
         "error",
-        "004-18",
+        "",
         "The file cannot be deployed.",
         "Set the variable; write $$ for a $ that is meant as one.",
         _bad_variables,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Rule, each
-from switchover.readiness.compose.rules.storage import SOCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,43 +19,43 @@ _STRONG = frozenset(
 
 def _user(service: Service) -> Iterator[Hit]:
     user = service.text("user")
-    if user is None and service.data_at is None:
+    if user is None and service.database is None:
         yield (), "no user: the one of the image, which is root in most"
     elif user and user.partition(":")[0] in ("0", "root"):
         yield ("user",), "runs as root"
 
 
 def _writable(service: Service) -> Iterator[Hit]:
-    if not service.node.is_true("read_only"):
+    if not service.is_true("read_only"):
         yield ("read_only",), "its own files can be written"
 
 
 def _no_tmpfs(service: Service) -> Iterator[Hit]:
     is_kept = service.get("tmpfs") is not None or any(not mount.read_only for mount in service.mounts)
-    if service.node.is_true("read_only") and not is_kept:
+    if service.is_true("read_only") and not is_kept:
         yield ("read_only",), "read-only, and no place to write to, not even /tmp"
 
 
 def _capabilities(service: Service) -> Iterator[Hit]:
-    dropped = {(node.text() or "").upper() for node in service.node.items("cap_drop")}
+    dropped = {(node.text() or "").upper() for node in service.items("cap_drop")}
     if "ALL" not in dropped:
         yield ("cap_drop",), "keeps Docker's capabilities"
 
 
 def _strong(service: Service) -> Iterator[Hit]:
-    for number, node in enumerate(service.node.items("cap_add")):
+    for number, node in enumerate(service.items("cap_add")):
         name = (node.text() or "").upper().removeprefix("CAP_")
         if name in _STRONG:
             yield ("cap_add", number), f"{name} is nearly as good as root on the host"
 
 
 def _privileged(service: Service) -> Iterator[Hit]:
-    if service.node.is_true("privileged"):
+    if service.is_true("privileged"):
         yield ("privileged",), "privileged: the container is the host"
 
 
 def _new_privileges(service: Service) -> Iterator[Hit]:
-    options = [node.text() or "" for node in service.node.items("security_opt")]
+    options = [node.text() or "" for node in service.items("security_opt")]
     if not any(option.replace("=", ":") in ("no-new-privileges", "no-new-privileges:true") for option in options):
         yield ("security_opt",), "a setuid program inside may become root"
 
@@ -69,7 +68,7 @@ def _namespaces(service: Service) -> Iterator[Hit]:
 
 def _socket(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        if mount.source.endswith(SOCKETS):
+        if mount.is_docker:
             only = ", read-only, which does not bound what it may ask Docker" if mount.read_only else ""
             yield ("volumes", number), f"it has Docker's socket{only}"
 

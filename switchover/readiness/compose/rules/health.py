@@ -25,7 +25,7 @@ _PASSES = re.compile(r"\|\|\s*(?:exit\s+0|true|:)\s*$")
 
 
 def _words(service: Service) -> list[str]:
-    return [node.text() or "" for node in service.node.items("healthcheck", "test")]
+    return [node.text() or "" for node in service.items("healthcheck", "test")]
 
 
 def _command(service: Service) -> str:

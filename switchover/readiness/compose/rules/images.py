@@ -17,10 +17,14 @@ _FLOATING = frozenset(
     {"", "latest", "stable", "edge", "main", "master", "dev", "develop", "nightly", "lts", "beta", "rc", "next"}
 )
 _EXACT = re.compile(r"v?\d+\.\d+\.\d+|\d+\.\d+|.*[0-9a-f]{7,}|.*\d{4}[.-]\d{2}", re.IGNORECASE)
+_DISTRIBUTION = re.compile(r"(?:alpine|bookworm|bullseye|buster|trixie|debian|ubuntu|noble|jammy|focal|ubi)[\d.]*")
+"""Says what the image is built on, not what is in it."""
 _BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def _missing(service: Service) -> Iterator[Hit]:
+    if _is_of_variable(service):
+        return
     if service.image is None and (service.get("build") is None or service.dialect == "stack"):
         built = ", and a stack builds nothing" if service.get("build") else ""
         if service.get("provider") is None:
@@ -32,20 +36,38 @@ def _is_built(service: Service) -> bool:
     return service.dialect == "compose" and service.get("build") is not None
 
 
-def _floating(service: Service) -> Iterator[Hit]:
+def _is_of_variable(service: Service) -> bool:
+    """A variable without value left it without tag or name, which is a finding of its own."""
+    node = service.get("image")
+    return node is not None and bool(node.source) and (not node.value or str(node.value).endswith(":"))
+
+
+def _tag(service: Service) -> str | None:
+    """The tag that decides which image runs; None where something else does."""
     image = service.image
-    if image is None or image.digest or _is_built(service):
-        return
-    if image.tag.lower() in _FLOATING:
-        yield ("image",), f"the tag {image.tag} moves" if image.tag else "no tag, and so latest"
+    return None if image is None or image.digest or _is_built(service) or _is_of_variable(service) else image.tag
+
+
+def _floating(service: Service) -> Iterator[Hit]:
+    tag = _tag(service)
+    if tag is not None and tag.lower() in _FLOATING:
+        yield ("image",), f"the tag {tag} moves" if tag else "no tag, and so latest"
+
+
+def _unversioned(service: Service) -> Iterator[Hit]:
+    tag = _tag(service)
+    if tag and tag.lower() not in _FLOATING and not _EXACT.match(tag) and not _names_version(tag):
+        yield ("image",), f"the tag {tag} names no version, and moves as latest does"
 
 
 def _loose(service: Service) -> Iterator[Hit]:
-    image = service.image
-    if image is None or image.digest or image.tag.lower() in _FLOATING or _is_built(service):
-        return
-    if not _EXACT.match(image.tag):
-        yield ("image",), f"the tag {image.tag} names no whole version"
+    tag = _tag(service)
+    if tag and not _EXACT.match(tag) and _names_version(tag):
+        yield ("image",), f"the tag {tag} names no whole version"
+
+
+def _names_version(tag: str) -> bool:
+    return re.search(r"\d", _DISTRIBUTION.sub("", tag)) is not None
 
 
 def _digest(service: Service) -> Iterator[Hit]:
@@ -89,6 +111,15 @@ RULES = (
         each(_floating),
     ),
     Rule(
+        "image-unversioned",
+        "warn",
+        "warn",
+        "004-14",
+        "Two nodes, or the same node tomorrow, run different versions under one name.",
+        "image: registry.example.com/app:1.4.2; nginx:1.27.1-alpine and not nginx:alpine",
+        each(_unversioned),
+    ),
+    Rule(
         "image-loose",
         "info",
         "info",
@@ -110,7 +141,7 @@ RULES = (
         "image-built-here",
         None,
         "warn",
-        "004-14, 000-15",
+        "004-14",
         "What is built on the production host was tested nowhere, cannot be rolled back to, and takes the host's CPU.",
         "Build and push in CI; here only image:.",
         each(_built),

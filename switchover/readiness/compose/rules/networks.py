@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
-from switchover.readiness.compose.rules.balancer import is_routed
+from switchover.readiness.compose.traefik import is_routed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _is_internal(project: Project, name: str) -> bool:
 
 def _database_open(project: Project) -> Iterator[Found]:
     for service in project.services:
-        if service.data_at is None:
+        if service.database is None:
             continue
         for name in service.networks:
             if not _is_internal(project, name) and not _is_external(project, name):
@@ -56,7 +56,7 @@ def _bridge(project: Project) -> Iterator[Found]:
 
 def _database_published(service: Service) -> Iterator[Hit]:
     for number, port in enumerate(service.ports):
-        if service.data_at is not None and (_is_open(port) or (port.published and service.dialect == "stack")):
+        if service.database is not None and (_is_open(port) or (port.published and service.dialect == "stack")):
             yield ("ports", number), f"a database at port {port.published} of the host"
 
 
@@ -69,7 +69,7 @@ def _bypass(service: Service) -> Iterator[Hit]:
 def _everywhere(service: Service) -> Iterator[Hit]:
     for number, port in enumerate(service.ports):
         is_entry = service.is_balancer or port.published in ("80", "443")
-        if _is_open(port) and not port.ip and not is_entry and service.data_at is None:
+        if _is_open(port) and not port.ip and not is_entry and service.database is None:
             yield ("ports", number), f"port {port.published} on every address of the host"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Rule, each
+from switchover.readiness.constraint import Constraint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,43 +14,30 @@ if TYPE_CHECKING:
     from switchover.readiness.compose.service import Service
 
 _AT = ("deploy", "placement", "constraints")
-_CONSTRAINT = re.compile(r"\s*((?:node|engine)\.[\w.\-/]+)\s*(==|!=)\s*(.+?)\s*", re.DOTALL)
 _KEYS = frozenset({"node.id", "node.hostname", "node.ip", "node.role", "node.platform.os", "node.platform.arch"})
 _PINNING = ("node.labels.", "engine.labels.")
-_DOCKER = ("docker.sock", "docker.socket")
-
-
-def _constraints(service: Service) -> list[tuple[str, str, str]]:
-    """Name, sign and value of every constraint that can be read."""
-    found = [_CONSTRAINT.fullmatch(node.text() or "") for node in service.node.items(*_AT)]
-    return [(each_[1], each_[2], each_[3]) for each_ in found if each_]
-
-
-def _is_kept_off(service: Service) -> bool:
-    return any(
-        (name, sign, value.lower()) in (("node.role", "!=", "manager"), ("node.role", "==", "worker"))
-        for name, sign, value in _constraints(service)
-    )
 
 
 def _is_pinned(service: Service) -> bool:
-    names = [name for name, sign, _ in _constraints(service) if sign == "=="]
+    names = [name for name, sign, _ in service.constraints if sign == "=="]
     return any(name.startswith(_PINNING) or name in ("node.hostname", "node.id") for name in names)
 
 
-def _speaks_to_docker(service: Service) -> bool:
-    return any(mount.source.endswith(_DOCKER) for mount in service.mounts)
-
-
 def _on_managers(service: Service) -> Iterator[Hit]:
-    if service.is_on_managers and not (service.is_balancer or _speaks_to_docker(service)):
+    if service.is_on_managers and not (service.is_balancer or service.speaks_to_docker):
         yield _AT, "told to run on a manager"
 
 
 def _anywhere(service: Service) -> Iterator[Hit]:
-    if service.is_on_managers or service.is_global or _is_kept_off(service) or _is_pinned(service):
-        return
-    yield ("deploy", "placement"), "nothing keeps it off the managers"
+    is_kept_off = any(constraint.is_for_workers for constraint in service.constraints)
+    is_placed = service.is_on_managers or service.is_global or is_kept_off or _is_pinned(service)
+    if not is_placed and not service.speaks_to_docker:
+        yield ("deploy", "placement"), "nothing keeps it off the managers"
+
+
+def _docker_anywhere(service: Service) -> Iterator[Hit]:
+    if service.speaks_to_docker and not (service.is_on_managers or service.is_global or _is_pinned(service)):
+        yield ("deploy", "placement"), "it speaks to Docker, and nothing keeps it on the managers"
 
 
 def _unpinned(service: Service) -> Iterator[Hit]:
@@ -63,18 +50,18 @@ def _unpinned(service: Service) -> Iterator[Hit]:
 
 
 def _unreadable(service: Service) -> Iterator[Hit]:
-    for number, node in enumerate(service.node.items(*_AT)):
-        found = _CONSTRAINT.fullmatch(node.text() or "")
+    for number, node in enumerate(service.items(*_AT)):
+        found = Constraint.parse(node.text() or "")
         if found is None:
             yield (*_AT, number), f"{node.text()!r} is no constraint; as in node.role != manager"
-        elif found[1] not in _KEYS and not found[1].startswith(_PINNING):
-            yield (*_AT, number), f"nodes have no {found[1]}"
+        elif found.name not in _KEYS and not found.name.startswith(_PINNING):
+            yield (*_AT, number), f"nodes have no {found.name}"
 
 
 def _contradiction(service: Service) -> Iterator[Hit]:
     wanted: dict[str, set[str]] = {}
     refused: dict[str, set[str]] = {}
-    for name, sign, value in _constraints(service):
+    for name, sign, value in service.constraints:
         (wanted if sign == "==" else refused).setdefault(name, set()).add(value)
     for name, values in wanted.items():
         if len(values) > 1 or values & refused.get(name, set()):
@@ -93,6 +80,15 @@ RULES = (
         "balancer on it the whole site is away.",
         "deploy.placement.constraints: [node.role != manager]",
         each(_anywhere),
+    ),
+    Rule(
+        "placement-docker",
+        "warn",
+        None,
+        "000-08, 000-20",
+        "Only a manager's Docker knows the services of the swarm: on a worker the load balancer has nobody to lead to.",
+        "deploy.placement.constraints: [node.role == manager]",
+        each(_docker_anywhere),
     ),
     Rule(
         "placement-on-manager",

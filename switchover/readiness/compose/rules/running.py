@@ -27,10 +27,15 @@ _UNBOUNDED = frozenset({"json-file", "default", ""})
 def _restart(service: Service) -> Iterator[Hit]:
     if service.is_job:
         return
-    if service.dialect == "stack":
-        if service.get(*_POLICY) is None:
+    if service.dialect == "stack" and service.get(*_POLICY) is None:
+        given = service.text("restart")
+        if given in ("no", "false"):
+            yield ("restart",), f"restart: {given} means nothing in a stack: it is restarted always"
+        elif given:
+            yield ("restart",), "restart is only fallen back to, and said to be ignored; restart_policy says it"
+        else:
             yield ("deploy",), "no restart_policy; a swarm restarts always, after 5s, without an end"
-    elif service.get("restart") is None and service.get(*_POLICY) is None:
+    if service.dialect == "compose" and service.get("restart") is None and service.get(*_POLICY) is None:
         yield (), "no restart policy: what ends stays ended, and nothing comes back with the machine"
 
 
@@ -40,14 +45,18 @@ def _restart_limited(service: Service) -> Iterator[Hit]:
         yield (*_POLICY, "max_attempts"), f"given up for good after {attempts:.0f} failures, however far apart"
 
 
+def _is_slow_to_stop(service: Service) -> bool:
+    return service.database is not None and service.database.is_slow_to_stop
+
+
 def _grace(service: Service) -> Iterator[Hit]:
     grace = service.seconds(("stop_grace_period",), GRACE_S)
-    if service.is_slow_to_stop and grace < DATABASE_GRACE_S:
+    if _is_slow_to_stop(service) and grace < DATABASE_GRACE_S:
         yield ("stop_grace_period",), f"a database that is killed after {duration(grace)}"
 
 
 def _grace_missing(service: Service) -> Iterator[Hit]:
-    if service.get("stop_grace_period") is None and not service.is_slow_to_stop and not service.is_job:
+    if service.get("stop_grace_period") is None and not service.is_job and not _is_slow_to_stop(service):
         yield (), f"no stop_grace_period: killed {duration(GRACE_S)} after it is asked to stop"
 
 

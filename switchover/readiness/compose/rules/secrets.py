@@ -7,100 +7,50 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from switchover.readiness.compose.node import Mark
 from switchover.readiness.compose.rule import Found, Rule, each
+from switchover.readiness.compose.secret import LONGEST, has_secret, is_secret, is_secret_name, written
 from switchover.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from switchover.readiness.compose.load import EnvFile
     from switchover.readiness.compose.node import Node
     from switchover.readiness.compose.node import Path as Place
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Project, Service
 
-LONGEST = 4096
-"""So much of a value is looked at."""
-
-_NAME = re.compile(
-    r"(?:^|[_.-])(?:password|passwd|passphrase|pwd|pass|secret|token|credentials?|auth_key|access_key|role_key|private_key|"
-    r"api_?key|app_?key|secret_?key|encryption_?key|signing_?key|master_?key|salt)(?:[_.-]?(?:\d+|base|hash|value))?$",
-    re.IGNORECASE,
-)
-_HARMLESS_VALUE = re.compile(r"(?:true|false|yes|no|on|off|none|null|\d|/[\w./-]*|\*+)", re.IGNORECASE)
-_TOKEN = re.compile(
-    r"(?:^|[^A-Za-z0-9])(?:AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|"
-    r"sk_live_[A-Za-z0-9]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|SG\.[\w-]{16,}\.[\w-]{16,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}|"
-    r"AIza[\w-]{30,})|\${1,2}(?:apr1|2[aby]|[56y])\${1,2}[\w./$]{8,}|-----BEGIN [A-Z ]*PRIVATE KEY"
-)
-_IN_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@$]*:([^\s/@$]+)@", re.IGNORECASE)
-_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*(?::?[-?+][^}]*)?\}?")
-_DEFAULT = re.compile(r"\$\{[A-Za-z_]\w*:?-([^}$]+)\}")
-_OPTION = re.compile(
-    r"--?(?:\w+-)*(?:password|passwd|requirepass|secret|token|api-key)[= ]([^\s$-][^\s]*)", re.IGNORECASE
-)
-_NAMED = re.compile(r"""([\w.-]+)["']?[ \t]*[:=][ \t]*""")
-_SAID = re.compile(r"""--?[\w-]*(?:password|passwd|requirepass|secret|token|api-key)["',=\s]+""", re.IGNORECASE)
 _EMPTY_ALLOWED = re.compile(r"(?:MYSQL_|MARIADB_)?(?:ROOT_)?ALLOW_EMPTY_(?:ROOT_)?PASSWORD")
 _URL_OF_VARIABLE = re.compile(r"://[^\s/:@]*:\$\{?\w+[^\s/@]*@")
-_VARIABLE_ALONE = re.compile(r"""["']?\$(?:\w+|\{\w+\})["'\]},\s]*""")
+"""``postgres://app:${DB_PASSWORD}@db``"""
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether a variable of this name holds a secret; one that names a file does not."""
-    return not name.upper().endswith(("_FILE", "_PATH")) and _NAME.search(name[-LONGEST:]) is not None
-
-
-def hidden(line: str) -> str:
-    """A line of the file with everything hidden that may be a secret; rather too much than too little."""
-    line = _IN_URL.sub(lambda found: found[0][: -len(found[1]) - 1] + "•" * len(found[1]) + "@", line)
-    line = _TOKEN.sub(lambda found: "•" * len(found[0]), line)
-    named = (found.end() for found in _NAMED.finditer(line) if is_secret_name(found[1]))
-    said = (found.end() for found in _SAID.finditer(line))
-    start = min((*named, *said), default=len(line))
-    rest = line[start:]
-    return line if _VARIABLE_ALONE.fullmatch(rest) else line[:start] + "•" * len(rest)
+def _source(node: Node) -> str:
+    return node.source or node.text() or ""
 
 
 def _pairs(service: Service) -> Iterator[tuple[Place, str, Node]]:
     for where in (("environment",), ("labels",), ("deploy", "labels"), ("build", "args")):
-        for name, node in service.node.table(*where).items():
+        for name, node in service.table(*where).items():
             yield (*where, name), name, node
-
-
-def _commands(service: Service) -> Iterator[tuple[Place, str]]:
-    for where in (("command",), ("entrypoint",), ("healthcheck", "test")):
-        node = service.get(*where)
-        if node is not None:
-            yield where, " ".join((each_.source or each_.text() or "") for each_ in node.items())[:LONGEST]
 
 
 def _literal(service: Service) -> Iterator[Hit]:
     """The value itself is never said."""
     for path, name, node in _pairs(service):
-        text = (node.source or node.text() or "")[:LONGEST]
-        if path[0] in ("environment", "build") and is_secret_name(name) and _is_literal(node, text):
+        source = _source(node)
+        if path[0] in ("environment", "build") and is_secret_name(name) and is_secret(written(source)):
             yield path, f"the value of {plain(name, 80)} stands in the file"
-        elif _shows(text):
+        elif has_secret(source):
             yield path, f"{plain(name, 80)} has a password or a token in it"
-    for path, text in _commands(service):
-        if _shows(text) or (_OPTION.search(text) and not _VARIABLE.search(_OPTION.search(text)[1])):  # type: ignore[index]
-            yield path, "the command has a password or a token in it"
-
-
-def _is_literal(node: Node, text: str) -> bool:
-    if node.source:
-        default = _DEFAULT.fullmatch(text)
-        text = default[1] if default else _VARIABLE.sub("", text)
-        return bool(text) and default is not None and not _HARMLESS_VALUE.fullmatch(text)
-    return bool(text) and not _HARMLESS_VALUE.fullmatch(text)
-
-
-def _shows(text: str) -> bool:
-    return _TOKEN.search(text) is not None or _IN_URL.search(text) is not None
+    for where in (("command",), ("entrypoint",), ("healthcheck", "test")):
+        if has_secret(" ".join(_source(node) for node in service.items(*where))):
+            yield where, "the command has a password or a token in it"
 
 
 def _no_password(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table("environment").items():
+    for name, node in service.table("environment").items():
         value = (node.text() or "").lower()
         is_trust = name == "POSTGRES_HOST_AUTH_METHOD" and value == "trust"
         if is_trust or (_EMPTY_ALLOWED.fullmatch(name) and value in ("yes", "true", "1")):
@@ -108,21 +58,43 @@ def _no_password(service: Service) -> Iterator[Hit]:
 
 
 def _in_environment(service: Service) -> Iterator[Hit]:
-    for name, node in service.node.table("environment").items():
-        text = node.source or node.text() or ""
+    for name, node in service.table("environment").items():
         is_handed_over = is_secret_name(name) and (node.source or node.value is None)
-        if (is_handed_over and not _is_literal(node, text[:LONGEST])) or _URL_OF_VARIABLE.search(text[:LONGEST]):
+        if (is_handed_over and not is_secret(written(_source(node)))) or _URL_OF_VARIABLE.search(
+            _source(node)[:LONGEST]
+        ):
             yield ("environment", name), f"{plain(name, 80)} is handed over in the environment"
+
+
+def _env_files(project: Project) -> Iterator[tuple[str, Place, EnvFile]]:
+    for service in project.services:
+        for number, node in enumerate(service.items("env_file")):
+            yield service.name, ("services", service.name, "env_file", number), project.loaded.env_files[node]
+
+
+def _in_env_file(project: Project) -> Iterator[Found]:
+    """The place is in the env file, whose lines are not shown."""
+    for service, path, file in _env_files(project):
+        for name, source, line in file.lines:
+            if (is_secret_name(name) and is_secret(written(source))) or has_secret(source):
+                said = f"the value of {plain(name, 80)} stands in the env file"
+                yield Found(service, path, said, Mark(file.name, line, 1, 1 + len(name)))
+
+
+def _env_file_unread(project: Project) -> Iterator[Found]:
+    for service, path, file in _env_files(project):
+        if file.unread:
+            yield Found(service, path, f"not looked at: {file.unread}")
 
 
 def _top_level(project: Project) -> Iterator[Found]:
     for name, secret in project.tree.table("secrets").items():
         content = secret.get("content")
-        if content is not None and not content.source:
+        if content is not None and is_secret(written(_source(content))):
             yield Found("", ("secrets", name, "content"), f"the secret {name} stands in the file")
     for name, config in project.tree.table("configs").items():
         text = config.get("content")
-        if text is not None and _shows((text.source or text.text() or "")[:LONGEST]):
+        if text is not None and has_secret(_source(text)):
             yield Found("", ("configs", name, "content"), f"the config {name} has a password or a token in it")
 
 
@@ -159,6 +131,25 @@ RULES = (
         "Whoever may read the repository has it.",
         "external: true, or file: outside the repository",
         _top_level,
+    ),
+    Rule(
+        "secret-literal-env-file",
+        "warn",
+        "warn",
+        "000-18, 004-12",
+        "The file is copied with the project, and its values are shown by `docker inspect` like every environment.",
+        "secrets: [db_password], and the image's …_FILE variable pointing to /run/secrets/db_password; at the least "
+        "chmod 600, and not in the repository",
+        _in_env_file,
+    ),
+    Rule(
+        "env-file-unread",
+        "info",
+        "info",
+        "000-18, 004-12",
+        "What it hands to the service nobody has looked at; Docker refuses to start without a file that is named.",
+        "Lint where the file is, with --root when it lies outside the folder.",
+        _env_file_unread,
     ),
     Rule(
         "secret-in-environment",

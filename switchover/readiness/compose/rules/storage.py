@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Project, Service
+    from switchover.readiness.compose.values import Mount
 
-SOCKETS = ("docker.sock", "docker.socket")
 _OF_THE_HOST = ("/var/run/", "/run/", "/proc", "/sys", "/dev/", "/etc/localtime", "/etc/timezone", "/lib/modules")
 """What is of the machine and not of the project: an agent's business, not data."""
 
 
-def _is_of_the_host(source: str) -> bool:
-    return source == "/" or source.startswith(_OF_THE_HOST) or source.endswith(SOCKETS)
+_OFFICIAL = ("postgres", "library/postgres")
+
+
+def _is_of_the_host(mount: Mount) -> bool:
+    return mount.source == "/" or mount.source.startswith(_OF_THE_HOST) or mount.is_docker
 
 
 def _bind(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        if mount.kind == "bind" and not _is_of_the_host(mount.source):
+        if mount.kind == "bind" and not _is_of_the_host(mount):
             yield ("volumes", number), f"a bind mount of {mount.source or 'a folder'}"
 
 
@@ -36,15 +39,15 @@ def _bind_in_disguise(project: Project) -> Iterator[Found]:
 
 
 def _unpersisted(service: Service) -> Iterator[Hit]:
-    kept = service.data_at
-    if kept is None or (service.image and service.image.program in ("redis", "valkey") and not service.mounts):
+    database = service.database
+    if database is None or (database.is_cache and not service.mounts):
         return
-    if not any(_covers(mount.target, kept) for mount in service.mounts):
-        yield ("volumes",), f"a database whose data, at {kept}, is on no volume"
+    if not any(_covers(mount.target, database.data_at) for mount in service.mounts):
+        yield ("volumes",), f"a database whose data, at {database.data_at}, is on no volume"
 
 
 def _moved(service: Service) -> Iterator[Hit]:
-    version = re.match(r"\d+", service.image.tag) if service.image and service.image.program == "postgres" else None
+    version = re.match(r"\d+", service.image.tag) if service.image and service.image.name in _OFFICIAL else None
     if version is None or int(version[0]) < 18 or service.get("environment", "PGDATA") is not None:
         return
     for number, mount in enumerate(service.mounts):
@@ -62,16 +65,16 @@ def _covers(target: str, kept: str) -> bool:
 
 def _anonymous(service: Service) -> Iterator[Hit]:
     for number, mount in enumerate(service.mounts):
-        is_variable = bool(service.node.items("volumes")[number].source)
+        is_variable = bool(service.items("volumes")[number].source)
         if mount.kind == "volume" and not mount.source and mount.target and not is_variable:
             yield ("volumes", number), f"{mount.target} is on a volume without a name"
 
 
 def _shared(service: Service) -> Iterator[Hit]:
-    if service.replicas < 2 or service.data_at is None:
+    if service.replicas < 2 or service.database is None:
         return
     for number, mount in enumerate(service.mounts):
-        if _covers(mount.target, service.data_at):
+        if _covers(mount.target, service.database.data_at):
             yield ("volumes", number), f"{service.replicas} replicas of a database on one volume"
 
 
@@ -81,15 +84,15 @@ def _undefined(project: Project) -> Iterator[Found]:
         for number, mount in enumerate(service.mounts):
             if mount.kind == "volume" and mount.source and mount.source not in project.tree.table("volumes"):
                 yield Found(service.name, (*at, "volumes", number), f"the volume {mount.source} is not defined")
-        for name in service.node.table("networks"):
+        for name in service.table("networks"):
             if name != "default" and name not in project.tree.table("networks"):
                 yield Found(service.name, (*at, "networks", name), f"the network {name} is not defined")
         for kind in ("secrets", "configs"):
-            for number, node in enumerate(service.node.items(kind)):
+            for number, node in enumerate(service.items(kind)):
                 named = node.text("source") if isinstance(node.value, dict) else node.text()
                 if named and named not in project.tree.table(kind):
                     yield Found(service.name, (*at, kind, number), f"the {kind[:-1]} {named} is not defined")
-        for name, how in service.node.table("depends_on").items():
+        for name, how in service.table("depends_on").items():
             known = name in project.by_name or name in project.inactive or how.text("required") == "false"
             if not known:
                 yield Found(service.name, (*at, "depends_on", name), f"there is no service {name}")

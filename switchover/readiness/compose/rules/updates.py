@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Rule, each
-from switchover.readiness.compose.rules.balancer import interval_of, is_routed, timeout_of
+from switchover.readiness.compose.traefik import POLL_S, interval_of, is_by_vip, timeout_of
 from switchover.words import duration
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from switchover.readiness.compose.rule import Hit
     from switchover.readiness.compose.service import Service
-
-POLL_S = 15.0
-"""How often Traefik looks for the swarm's containers, unless told otherwise."""
 
 _UPDATE = ("deploy", "update_config")
 
@@ -52,7 +49,7 @@ def _missing(service: Service) -> Iterator[Hit]:
 
 
 def _stop_first(service: Service) -> Iterator[Hit]:
-    if _is_rolling(service) and service.get(*_UPDATE) and service.text(*_UPDATE, "order") != "start-first":
+    if _is_rolling(service) and service.get(*_UPDATE) and service.text(*_UPDATE, "order") in (None, "stop-first"):
         yield (*_UPDATE, "order"), "each container is stopped before its successor has started"
 
 
@@ -94,19 +91,11 @@ def _delay(service: Service) -> Iterator[Hit]:
 
 def _delay_of_balancer(service: Service) -> Iterator[Hit]:
     interval, delay = interval_of(service), service.seconds((*_UPDATE, "delay"), 0)
-    if not (interval and service.check and _has_batches(service)) or _by_vip(service):
+    if not (interval and service.check and _has_batches(service)) or is_by_vip(service):
         return
     if delay < POLL_S + interval:
         needed = duration(POLL_S + interval)
         yield (*_UPDATE, "delay"), f"{duration(delay)}; Traefik learns of a new container, and asks it, within {needed}"
-
-
-def _by_vip(service: Service) -> bool:
-    labels = service.node.table(*service.labels_at)
-    return not is_routed(service) or any(
-        name.lower() in ("traefik.swarm.lbswarm", "traefik.docker.lbswarm") and node.text() == "true"
-        for name, node in labels.items()
-    )
 
 
 def _failure_action(service: Service) -> Iterator[Hit]:
