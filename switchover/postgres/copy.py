@@ -16,7 +16,16 @@ from psycopg import sql
 from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.facts import server_facts
-from switchover.postgres.programs import Tools, client_program, client_release, named, run_program
+from switchover.postgres.lock_waits import blockers_named, waiting
+from switchover.postgres.programs import (
+    LOCK_PATIENCE,
+    WRITABLE,
+    Tools,
+    client_program,
+    client_release,
+    named,
+    run_program,
+)
 from switchover.postgres.table import read_tables
 from switchover.postgres.toc import read_list, sort_out, write_list
 from switchover.postgres.together import all_of
@@ -59,6 +68,7 @@ def dump_argv(
         "--format=directory",
         f"--jobs={jobs}",
         "--verbose",
+        f"--lock-wait-timeout={LOCK_PATIENCE}",
         "--exclude-schema=switchover",
         *given,
         f"--file={folder}",
@@ -103,10 +113,15 @@ async def dump(
     await asyncio.to_thread(_wipe, folder)
     total = await _table_count(source, tools.app)
     counted = _Counter(on_progress, "dumping contents of table", "dumped", total)
+
+    def waits(who: str) -> None:
+        on_progress(waiting(who), counted.done, total, "tables")
+
     argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot, dbname=facts.name)
     before = os.umask(0o077)
     try:
-        await run_program(argv, source, tools, counted)
+        async with blockers_named(source, tools.app, waits):
+            await run_program(argv, source, tools, counted)
     finally:
         os.umask(before)
     written, digest = await asyncio.to_thread(_seal, folder, tools.jobs)
@@ -133,9 +148,8 @@ async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: 
         if entries:
             listed = list_beside(folder, number)
             write_list(listed, entries)
-            await run_program(
-                restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin, listed=listed), target, tools, counted
-            )
+            restores = restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin, listed=listed)
+            await run_program(restores, target, tools, counted, (WRITABLE,))
             listed.unlink()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from switchover.children import Children
+from switchover.postgres import programs
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database
 from switchover.postgres.copy import analyze, dump, dump_argv, hold_snapshot, restore, restore_argv
@@ -158,6 +159,32 @@ async def test_a_failed_restore_is_told_in_the_servers_words(pair: Pair, tmp_pat
         await copied(pair, tmp_path / "dump")
 
 
+async def test_a_role_that_is_read_only_on_the_target_restores_all_the_same(pair: Pair, tmp_path: Path) -> None:
+    role = pair.target.role(f"mover_{pair.tag}", "SUPERUSER LOGIN")
+    pair.target.cluster.run(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    pair.target.db = Database.parse(pair.target.cluster.conninfo(pair.target.name, role))
+    pair.source.run("CREATE TABLE t AS SELECT 1 AS x")
+    copy = await copied(pair, tmp_path / "dump")
+    assert (await compare(pair.source.db, copy, APP, on_progress=silent)).verdict is Verdict.SAME
+
+
+async def test_a_program_that_does_not_answer_is_named(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "ANSWER_S", 0.2)
+    silent_one = tmp_path / "pg_dump"
+    silent_one.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent_one.chmod(0o700)
+    with pytest.raises(CopyFailed, match=r"pg_dump --version gave no answer for 0\.2 s; call it by hand"):
+        await dump(
+            pair.source.db,
+            tmp_path / "dump",
+            Tools(1, str(tmp_path), APP, Children()),
+            snapshot=None,
+            on_progress=silent,
+        )
+
+
 async def test_tools_older_than_the_server_are_refused(pair: Pair, tmp_path: Path) -> None:
     old = Tools(1, str(pair.source.cluster.bin), APP, Children())
     with pytest.raises(CopyFailed, match=r"pg_dump 16\.\d+ cannot dump a server 18"):
@@ -230,6 +257,7 @@ def test_the_commands_are_data() -> None:
         "--format=directory",
         "--jobs=4",
         "--verbose",
+        "--lock-wait-timeout=60s",
         "--exclude-schema=switchover",
         "--snapshot=0-1",
         "--file=dump",

@@ -23,7 +23,8 @@ from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.copy import hold_snapshot
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.guard import read_fact, write_fact
-from switchover.postgres.programs import LONGEST_S, refuse_failed
+from switchover.postgres.lock_waits import blockers_named, waiting
+from switchover.postgres.programs import LOCK_PATIENCE, LONGEST_S, refuse_failed
 from switchover.postgres.stream.jobs import Job, run_jobs
 from switchover.postgres.stream.meter import Meter, watched
 from switchover.postgres.stream.programs import (
@@ -126,19 +127,22 @@ async def stream(  # noqa: PLR0913  two databases, and how to copy
             stack.push_async_callback(session.close)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         _make(folder)
-        shape = await _shape(source, tools.app, snapshot)
+        async with blockers_named(source, tools.app, lambda who: on_progress(waiting(who), 0, 0, "bytes")):
+            shape = await _shape(source, tools.app, snapshot)
+        meter = Meter.of(shape, on_progress)
         run = _Stream(
             target,
             tools,
             stamp,
             snapshot,
             folder / "schema",
-            end_of(source, await database_name(source, tools.app), tools),
+            end_of(source, await database_name(source, tools.app), tools, (f"lock_timeout={LOCK_PATIENCE}",)),
             end_of(target, await database_name(target, tools.app), tools, await _settings(target, tools.app)),
             shape,
-            Meter.of(shape, on_progress),
+            meter,
         )
-        await run.all()
+        async with blockers_named(source, tools.app, meter.wait):
+            await run.all()
     return StreamFacts(shape.bytes, time.monotonic() - started, len(shape.tables), run.kept)
 
 
@@ -162,8 +166,8 @@ class _Stream:
     stage: str = _SCHEMA
 
     async def all(self) -> None:
-        before, after = await self.schema()
         async with watched(self.meter, self.target, self.tools.app):
+            before, after = await self.schema()
             await run_jobs([*before, *self.filling(), *await self.indexing(after.early)], self.tools.jobs)
             await self.reach("rest")
             await self.restore(after.middle)
@@ -380,6 +384,7 @@ def _make(folder: Path) -> None:
 async def _shape(source: Database, app: str, snapshot: str) -> Shape:
     with told(source):
         async with await connect(source, app) as session:
+            await session.execute(f"SET lock_timeout = '{LOCK_PATIENCE}'".encode())
             await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             return await read_shape(session)
@@ -391,4 +396,4 @@ async def _settings(target: Database, app: str) -> tuple[str, ...]:
         async with await connect(target, app) as session:
             row = await (await session.execute(_MEMORY, (SORT_MEMORY,))).fetchone()
             assert row is not None  # noqa: S101  always one row
-            return ("synchronous_commit=off", f"maintenance_work_mem={row[0]}")
+            return ("lock_timeout=0", "synchronous_commit=off", f"maintenance_work_mem={row[0]}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from switchover.postgres.connect import connect
+from switchover.postgres.lock_waits import waiting
 from switchover.words import count, duration, plain, size
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Meter:
     bytes: dict[str, int]
     on_progress: OnProgress
     done: float = 0.0
+    waits: str = ""
+    """Who holds a lock on the source that we wait for."""
     started: float = field(default_factory=time.monotonic)
 
     @classmethod
@@ -59,8 +62,12 @@ class Meter:
         """Something of so many bytes is done."""
         self.done += number
 
+    def wait(self, who: str) -> None:
+        """Somebody holds us up; or nobody any more."""
+        self.waits = who
+
     def say(self, filling: list[tuple[str, int]], indexing: list[tuple[str, str]]) -> None:
-        words, under_way = [], 0.0
+        words, under_way = [waiting(self.waits)] if self.waits else [], 0.0
         rows: dict[str, int] = {}
         for name, number in filling:
             rows[name] = rows.get(name, 0) + number
