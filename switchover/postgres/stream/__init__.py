@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -337,7 +338,7 @@ class _Stream:
     async def pipe(self, source: Command, sink: Command, what: str) -> None:
         """Both must end well; a source that found its pipe broken is not the cause."""
         first, second = await self.tools.children.pipe(source, sink, timeout_s=LONGEST_S)
-        broken = first.code != 0 and "roken pipe" not in first.said
+        broken = first.code not in (0, -signal.SIGPIPE) and "roken pipe" not in first.said
         order: list[tuple[Command, Finished]] = [(source, first), (sink, second)]
         for command, ended in order if broken else reversed(order):
             try:
