@@ -9,6 +9,7 @@ pg_restore from its own archive, so that nothing is forgotten that a dump would 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import shutil
@@ -165,6 +166,7 @@ class _Stream:
     left: dict[int, int] = field(default_factory=dict)
     kept: int = 0
     stage: str = _SCHEMA
+    noting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def all(self) -> None:
         async with watched(self.meter, self.target, self.tools.app):
@@ -314,12 +316,13 @@ class _Stream:
         return lines
 
     async def reach(self, stage: str) -> None:
-        """Say in the copy how far it is."""
+        """Say in the copy how far it is, one at a time: a note that overtakes a later one would take it back."""
         self.stage = stage
-        full: list[Json] = [*sorted(self.full)]
-        alone: list[Json] = [str(table.oid) for table in self.alone]
-        says: dict[str, Json] = {"stamp": self.stamp, "stage": stage, "alone": alone, "full": full}
-        await write_fact(self.target, self.tools.app, FACT, says)
+        async with self.noting:
+            full: list[Json] = [*sorted(self.full)]
+            alone: list[Json] = [str(table.oid) for table in self.alone]
+            says: dict[str, Json] = {"stamp": self.stamp, "stage": self.stage, "alone": alone, "full": full}
+            await write_fact(self.target, self.tools.app, FACT, says)
 
     async def is_full(self, what: str) -> None:
         self.full.add(what)
