@@ -240,7 +240,7 @@ class _Stream:
         async def work() -> None:
             commands = read_part(self.reading, part, self.snapshot), write_part(self.writing, part)
             await self.pipe(*commands, f"table {plain(f'{part.table.schema}.{part.table.name}', 200)}")
-            self.meter.add(part.table.bytes / part.of)
+            self.meter.fill(part.table, 1 / part.of)
             self.left[part.table.oid] -= 1
             if not self.left[part.table.oid]:
                 await self.is_full(str(part.table.oid))
