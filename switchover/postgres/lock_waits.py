@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from switchover.postgres.connect import Database
 
 LOOK_EVERY_S = 0.25
+FRESH_S = 5.0
+"""So long after a wait its end in vain may become known: the server ends it first, then the program itself ends."""
+
 
 _BLOCKERS = """
 SELECT DISTINCT b.pid, coalesce(a.usename, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::int8,
@@ -51,28 +54,31 @@ async def blockers(watcher: AsyncConnection, pids: list[int]) -> str:
 async def blockers_named(db: Database, app: str, say: Callable[[str], None]) -> AsyncIterator[None]:
     """Say who keeps our sessions waiting as long as they wait, and once "" when they wait no more.
 
-    Raises CopyFailed with who it was when the block ends by an error of the server's while they wait.
+    Raises CopyFailed with who it was when the block ends by an error of the server's while they wait, or right after.
     """
-    waits_for = ""
+    clock = asyncio.get_running_loop().time
+    waits, waited_for, last = False, "", 0.0
 
     async def watch() -> None:
-        nonlocal waits_for
+        nonlocal waits, waited_for, last
         async with await connect(db, app) as session:
             while True:
                 ours = [row[0] for row in await (await session.execute(_OURS, (app,))).fetchall()]
                 found = await blockers(session, ours) if ours else ""
-                if found or waits_for:
+                if found or waits:
                     say(found)
-                waits_for = found
+                waits = bool(found)
+                if found:
+                    waited_for, last = found, clock()
                 await asyncio.sleep(LOOK_EVERY_S)
 
     task = asyncio.ensure_future(watch())
     try:
         yield
     except (CopyFailed, Refused) as failed:
-        if not waits_for:
+        if not waited_for or clock() - last > FRESH_S:
             raise
-        raise CopyFailed(f"{failed}; held up by {waits_for}; end it, then run again") from None
+        raise CopyFailed(f"{failed}; held up by {waited_for}; end it, then run again") from None
     finally:
         task.cancel()
         # The copy itself says what broke; a watcher that lost its session says nothing new.
