@@ -62,6 +62,17 @@ def size(number: float) -> str:
     return f"{value:,.0f} TB"
 
 
+def left(passed_s: float, done: float, whole: float) -> float | None:
+    """Seconds that the rest takes at the rate so far; None while that is not known."""
+    return passed_s / done * max(0.0, whole - done) if done > 0 and passed_s > 0 else None
+
+
+def so_far(done: float, whole: float, left_s: float | None) -> str:
+    """How much of so many bytes is done: "1.2 GB of 4.0 GB, about 3m left"."""
+    rest = f", about {duration(round(left_s))} left" if left_s is not None and done < whole else ""
+    return f"{size(done)} of {size(whole)}{rest}"
+
+
 def count(number: int, noun: str) -> str:
     """A number and its noun: "1 table", "1,200 rows"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -16,19 +16,30 @@ from psycopg import sql
 from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.facts import server_facts
-from switchover.postgres.programs import Tools, client_program, client_release, named, run_program
+from switchover.postgres.lock_waits import blockers_named, waiting
+from switchover.postgres.programs import (
+    LOCK_PATIENCE,
+    WRITABLE,
+    Tools,
+    client_program,
+    client_release,
+    named,
+    run_program,
+)
 from switchover.postgres.table import read_tables
+from switchover.postgres.tally import BEGINS, DUMPS, ENDS, Tally
 from switchover.postgres.toc import read_list, sort_out, write_list
 from switchover.postgres.together import all_of
 from switchover.words import count, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from psycopg import AsyncConnection
 
     from switchover.postgres.connect import Database
+    from switchover.postgres.toc import Entry
 
     OnProgress = Callable[[str, float, float, str], None]
 
@@ -59,6 +70,7 @@ def dump_argv(
         "--format=directory",
         f"--jobs={jobs}",
         "--verbose",
+        f"--lock-wait-timeout={LOCK_PATIENCE}",
         "--exclude-schema=switchover",
         *given,
         f"--file={folder}",
@@ -101,12 +113,16 @@ async def dump(
     if client is None or client.major < facts.major:
         raise CopyFailed(f"pg_dump {client or 'is missing and'} cannot dump a server {facts.major}; set database.bin")
     await asyncio.to_thread(_wipe, folder)
-    total = await _table_count(source, tools.app)
-    counted = _Counter(on_progress, "dumping contents of table", "dumped", total)
+    counted = Tally(on_progress, DUMPS, "dumped", await _table_sizes(source, tools.app))
+
+    def waits(who: str) -> None:
+        on_progress(waiting(who), counted.done, len(counted.sizes), "tables")
+
     argv = dump_argv(folder, jobs=tools.jobs, bin=tools.bin, snapshot=snapshot, dbname=facts.name)
     before = os.umask(0o077)
     try:
-        await run_program(argv, source, tools, counted)
+        async with blockers_named(source, tools.app, waits):
+            await run_program(argv, source, tools, counted)
     finally:
         os.umask(before)
     written, digest = await asyncio.to_thread(_seal, folder, tools.jobs)
@@ -125,17 +141,14 @@ async def restore(folder: Path, target: Database, tools: Tools, *, on_progress: 
     argv = (client_program("pg_restore", tools.bin), "--list", "--verbose", str(folder))
     await run_program(argv, target, tools, lines.append)
     after = sort_out(read_list(lines), ())
-    # One job says when it begins a table's data, several say when they have finished it.
-    line = "finished item" if tools.jobs > 1 else "processing data for table"
-    total = sum(1 for entry in after.middle if entry.says.startswith("TABLE DATA "))
-    counted = _Counter(on_progress, line, "restored", total, also="TABLE DATA" if tools.jobs > 1 else "")
+    sizes = await asyncio.to_thread(_data_sizes, folder, after.middle, tools.jobs)
+    counted = Tally(on_progress, ENDS if tools.jobs > 1 else BEGINS, "restored", sizes)
     for number, entries in enumerate((after.middle, (*after.foreign, *after.last))):
         if entries:
             listed = list_beside(folder, number)
             write_list(listed, entries)
-            await run_program(
-                restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin, listed=listed), target, tools, counted
-            )
+            restores = restore_argv(folder, name, jobs=tools.jobs, bin=tools.bin, listed=listed)
+            await run_program(restores, target, tools, counted, (WRITABLE,))
             listed.unlink()
 
 
@@ -173,6 +186,11 @@ SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.rel
 WHERE c.relkind IN ('p', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 AND n.nspname !~ '^pg_(toast|temp)' AND (c.relkind = 'p' OR c.relispopulated)
 """
+_SIZES = """
+SELECT n.nspname || '.' || c.relname, (c.relpages + coalesce(t.relpages, 0))::int8 * 8192
+FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_'
+"""
 _ABOVE_FOREIGN = """
 WITH RECURSIVE above AS (
   SELECT i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE c.relkind = 'f'
@@ -182,34 +200,24 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 
 
-class _Counter:
-    """Counts the client's lines that say a table is done."""
-
-    def __init__(self, on_progress: OnProgress, line: str, verb: str, total: int, also: str = "") -> None:
-        self._on_progress = on_progress
-        self._line = line
-        self._also = also
-        self._verb = verb
-        self._total = total
-        self.done = 0
-
-    def __call__(self, line: str) -> None:
-        if self._line in line and self._also in line:
-            self.done += 1
-            self._on_progress(
-                f"{self._verb} {count(self.done, 'table')}", self.done, max(self._total, self.done), "tables"
-            )
-
-
-async def _table_count(db: Database, app: str) -> int:
+async def _table_sizes(db: Database, app: str) -> dict[str, int]:
+    """Bytes of each table as last analyzed, by the name that pg_dump says: to measure a locked one would wait."""
     with told(db):
         async with await connect(db, app) as session:
-            found = await session.execute(
-                "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r' "
-                "AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_'"
-            )
-            row = await found.fetchone()
-            return int(row[0]) if row is not None else 0
+            return dict(await (await session.execute(_SIZES)).fetchall())
+
+
+def _data_sizes(folder: Path, entries: Iterable[Entry], jobs: int) -> dict[str, int]:
+    """Bytes of each table's file in the dump, by what pg_restore calls it."""
+    sizes = {int(path.name.partition(".")[0]): path.stat().st_size for path in folder.glob("[0-9]*.dat*")}
+    tables = [entry for entry in entries if entry.says.startswith("TABLE DATA ")]
+    return {_called(entry, jobs): sizes.get(entry.id, 0) for entry in tables}
+
+
+def _called(entry: Entry, jobs: int) -> str:
+    """Several jobs say an entry's number; one says schema and name, which the list gives between kind and owner."""
+    said = entry.says.removeprefix("TABLE DATA ").rpartition(" ")[0]
+    return str(entry.id) if jobs > 1 else said.replace(" ", ".", 1)
 
 
 def _wipe(folder: Path) -> None:

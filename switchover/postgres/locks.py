@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from switchover.postgres.errors import FenceFailed
-from switchover.words import plain
+from switchover.postgres.lock_waits import LOOK_EVERY_S, blockers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
 LOCK_PATIENCE = "2s"
-LOOK_EVERY_S = 0.25
 PAUSES_S = (0.1, 0.2, 0.5, 1.0)
 RELEASE_TRIES = 100
 RELEASE_PAUSE_S = 0.02
@@ -55,13 +54,6 @@ def share_privileges(version_num: int) -> str:
     return "UPDATE, DELETE, TRUNCATE" + (", MAINTAIN" if version_num >= 170000 else "")
 
 
-_BLOCKERS = """
-SELECT b.pid, coalesce(a.usename, ''), extract(epoch FROM clock_timestamp() - a.xact_start)::int8,
-       coalesce(a.query, '')
-FROM unnest(pg_blocking_pids(%s)) AS b(pid) LEFT JOIN pg_stat_activity a USING (pid)
-ORDER BY a.xact_start NULLS LAST LIMIT 5
-"""
-
 _WAITERS = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
 
 Name: TypeAlias = tuple[str, str]
@@ -86,13 +78,15 @@ async def hold_all(session: AsyncConnection, watcher: AsyncConnection, patience:
     while True:
         await session.execute("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
         await session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_PATIENCE)))
-        locked, blockers = await _attempt(session, watcher)
-        if not blockers:
+        locked, held_up_by = await _attempt(session, watcher)
+        if not held_up_by:
             return frozenset(locked)
         await session.execute("ROLLBACK")
-        patience.say(f"waiting for locks, held up by {blockers}")
+        patience.say(f"waiting for locks, held up by {held_up_by}")
         if asyncio.get_running_loop().time() > patience.deadline:
-            raise FenceFailed(f"not every table could be locked in time; held up by {blockers}; end it, then run again")
+            raise FenceFailed(
+                f"not every table could be locked in time; held up by {held_up_by}; end it, then run again"
+            )
         await patience.between()
         await asyncio.sleep(PAUSES_S[min(attempt, len(PAUSES_S) - 1)])
         attempt += 1
@@ -121,9 +115,9 @@ async def _attempt(session: AsyncConnection, watcher: AsyncConnection) -> tuple[
     locked: set[Name] = set()
     while left := [row for row in await _lockable(session) if row not in locked]:
         for start in range(0, len(left), CHUNK):
-            blockers = await _lock(session, watcher, left[start : start + CHUNK])
-            if blockers:
-                return locked, blockers
+            held_up_by = await _lock(session, watcher, left[start : start + CHUNK])
+            if held_up_by:
+                return locked, held_up_by
         locked.update(left)
     return locked, ""
 
@@ -141,13 +135,13 @@ async def _lock(session: AsyncConnection, watcher: AsyncConnection, tables: list
     """Lock some tables; who was in the way when they could not be."""
     names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*table)) for table in tables)
     locking = asyncio.ensure_future(session.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names)))
-    blockers = ""
+    held_up_by = ""
     try:
         while not (await asyncio.wait({locking}, timeout=LOOK_EVERY_S))[0]:
-            blockers = await _blockers(watcher, session.info.backend_pid) or blockers
+            held_up_by = await blockers(watcher, [session.info.backend_pid]) or held_up_by
         await locking
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-        return blockers or "a session that has just gone"
+        return held_up_by or "a session that has just gone"
     except psycopg.errors.UndefinedTable:
         return "a table dropped meanwhile"
     except psycopg.errors.OutOfMemory:
@@ -157,17 +151,3 @@ async def _lock(session: AsyncConnection, watcher: AsyncConnection, tables: list
             locking.cancel()
             await asyncio.wait({locking})
     return ""
-
-
-async def _blockers(watcher: AsyncConnection, pid: int) -> str:
-    """Who keeps a session waiting, oldest transaction first; pid 0 stands for a prepared transaction."""
-    rows = await (await watcher.execute(_BLOCKERS, (pid,))).fetchall()
-    return "; ".join(
-        f"pid {pid} {plain(user, 60)} since {_age(age)}: {plain(query, 80)}" if pid else "a prepared transaction"
-        for pid, user, age, query in rows
-    )
-
-
-def _age(seconds: int | None) -> str:
-    """A role without pg_read_all_stats is not told since when others' transactions run."""
-    return "a time we are not told" if seconds is None else f"{seconds} s"

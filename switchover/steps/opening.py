@@ -61,13 +61,14 @@ def sequences_action(context: Context, copying: Copying) -> Action:
 
 
 async def refuse_changed(context: Context, copying: Copying, live: Live) -> None:
-    """Compare once more when something ran on the source's server since the fence stood."""
-    if await mark_now(context) == source_mark(context):
-        return
-    live.log("something ran on the source's server since the fence: comparing once more")
-    again = await compare(context.source, copying.target, context.app, on_progress=live.progress, views=False)
-    if not is_enough(context, again):
-        raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
+    """Compare once more when something ran on the source's server since the fence stood, which it must do still."""
+    if await mark_now(context) != source_mark(context):
+        live.log("something ran on the source's server since the fence: comparing once more")
+        again = await compare(context.source, copying.target, context.app, on_progress=live.progress, views=False)
+        if not is_enough(context, again):
+            raise ActionFailed(f"the source was written to after the fence: {in_words(again)}")
+    if not (await context.fence.observe(context.source, context.app)).held:
+        raise ActionFailed("the fence's locks are gone: somebody may yet write on the source; run again")
 
 
 def open_action(

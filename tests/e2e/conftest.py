@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from switchover.demo.lab import Lab
-from tests.e2e.world import World
+from tests.e2e.world import State, World
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +16,15 @@ def world() -> Iterator[World]:
         world = World(lab)
         world.shrink()
         yield world
+
+
+@pytest.fixture(scope="session")
+def undisturbed(world: World) -> State:
+    """How a switchover ends that nothing has disturbed."""
+    world.prepare()
+    ended = world.through()
+    assert ended.code == 0, ended.err
+    return world.state()
 
 
 @pytest.fixture

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
 from switchover.plan.decide import step_of
 from switchover.plan.outline import StepName
+from tests.e2e.breaking import SLOW, assert_as_before, assert_goes_through, broken, cut, reasons
 from tests.e2e.world import State, World
 
 
@@ -95,6 +98,33 @@ def test_killed_and_undone_the_target_is_as_before(streaming: World) -> None:
     assert ended.code == 0, ended.err
     after = streaming.state()
     assert (after.databases, after.settings, after.dns) == (before.databases, before.settings, before.dns)
+
+
+BREAKS: dict[str, tuple[Callable[[World], AbstractContextManager[None]], int, str]] = {
+    "the source is lost": (lambda world: world.away("old"), 4, "pg_dump"),
+    "the source's sessions end": (lambda world: cut(world, "old"), 1, "pg_dump"),
+    "the target is lost": (lambda world: world.away("new"), 1, "pg_restore"),
+}
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_broken_in_the_midst_of_a_stream_it_is_undone_and_goes_through_later(
+    streaming: World, undisturbed: State, what: str
+) -> None:
+    """A source that is away cannot be put back: that is done once it is there again."""
+    breaks, code, program = BREAKS[what]
+    streaming.prepare()
+    streaming.sql("old", SLOW)
+    before = streaming.state()
+    ended = broken(streaming, breaks(streaming))
+    assert ended.code == code, ended.err
+    found = reasons(streaming)
+    assert re.search(f"small tables: {program} ended with 1: .*(closed|terminat)", found), found
+    if code == 4:
+        back = streaming.command("rollback", "--yes")
+        assert back.code == 0, back.err
+    assert_as_before(streaming, before)
+    assert_goes_through(streaming, undisturbed)
 
 
 def test_a_role_that_the_target_lacks_is_made_also_after_a_kill(streaming: World) -> None:

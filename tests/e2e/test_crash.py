@@ -40,15 +40,6 @@ UNDONE = [
 ]
 
 
-@pytest.fixture(scope="session")
-def undisturbed(world: World) -> State:
-    """How a switchover ends that nothing has disturbed."""
-    world.prepare()
-    ended = world.through()
-    assert ended.code == 0, ended.err
-    return world.state()
-
-
 def assert_as(expected: State, found: State) -> None:
     assert expected.rows == found.rows
     assert expected.settings == found.settings

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from switchover.plan.journal import What
 from switchover.plan.lock import is_held
 from switchover.plan.outline import StepName
 from switchover.plan.progress import Passed
+from tests.e2e.breaking import SLOW, assert_as_before, assert_goes_through, broken, held_at, reasons
 from tests.e2e.test_crash import NON_DEFAULT
-from tests.e2e.world import World
+from tests.e2e.world import State, World
 
 SQL = """
 import psycopg
@@ -226,12 +229,92 @@ def test_an_editor_that_renames_over_the_plan_during_a_run_stops_nothing(world: 
     assert world.progress().finished
 
 
-SLOW = "CREATE FUNCTION slow(x int) RETURNS bool LANGUAGE sql AS 'SELECT pg_sleep(0.05) IS NOT NULL'"
+def test_a_target_lost_in_the_midst_of_a_restore(world: World, undisturbed: State) -> None:
+    world.prepare()
+    world.sql("old", SLOW)
+    before = world.state()
+    ended = broken(world, world.away("new"))
+    assert ended.code == 1
+    assert re.search("pg_restore ended with 1: .*(closed|terminat)", reasons(world))
+    assert_as_before(world, before)
+    assert_goes_through(world, undisturbed)
+
+
+def test_a_source_shut_down_while_the_fence_stands(world: World, undisturbed: State) -> None:
+    """Nothing can be put back as long as it is away; then everything is."""
+    world.prepare()
+    before = world.state()
+    with held_at(world, "cutover/compare-final/intent") as running, world.away("old"):
+        (world.lab.folder / "on").touch()
+        ended = running.result()
+    assert ended.code == 4
+    assert "The undo stopped at stop writes on the source" in ended.err
+    back = world.command("rollback", "--yes")
+    assert back.code == 0, back.err
+    assert_as_before(world, before)
+    assert_goes_through(world, undisturbed)
+
+
+def test_a_disk_of_the_target_that_fills_up(world: World, undisturbed: State, small_disk: str) -> None:
+    world.prepare()
+    world.sql("new", f"ALTER DATABASE shop SET TABLESPACE {small_disk}", "postgres")
+    world.sql("old", "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 30) AS v FROM generate_series(1, 30000) n")
+    before = world.state()
+    ended = world.through()
+    assert ended.code == 1
+    assert "No space left on device" in ended.err
+    assert_as_before(world, before)
+    world.sql("old", "TRUNCATE wide")
+    assert_goes_through(world, undisturbed)
+
+
+def test_a_lock_that_the_fence_never_gets(world: World, undisturbed: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Held by a session that is taken for one of ours, so that nobody ends it."""
+    world.prepare()
+    before = world.state()
+    stuck = f"switchover/{world.progress().plan_id[:12]}/stuck"
+    monkeypatch.setitem(world.lab.env, "FENCE_S", "1")
+    with world.lab.connect("old") as holder:
+        pid = holder.info.backend_pid
+        with held_at(world, "cutover/fence-source/intent") as running:
+            holder.execute(f"SET application_name = '{stuck}'; BEGIN; LOCK TABLE visits IN ROW EXCLUSIVE MODE")
+        ended = running.result()
+    assert ended.code == 1
+    assert f"held up by pid {pid} admin since" in ended.err
+    assert_as_before(world, before)
+    assert_goes_through(world, undisturbed)
+
+
+def test_a_schema_that_changes_in_the_midst_of_a_rehearsal(world: World) -> None:
+    world.reset()
+    world.sql("old", "CREATE TABLE fleeting (n int)")
+    assert world.through("readiness").code == 0
+    before = world.state()
+    drops = script(world, "old", "shop", "DROP TABLE fleeting")
+    ended = world.through("rehearsal", fault=f"after:{drops}:rehearsal/dump-rehearsal/intent")
+    assert ended.code == 1
+    assert re.search("fleeting|cache lookup failed", ended.err)
+    assert_as_before(world, before)
+    ended = world.through("rehearsal")
+    assert ended.code == 0, ended.err
+
+
+def test_locks_that_are_lost_undo_the_cutover_though_nobody_wrote(world: World) -> None:
+    world.prepare()
+    before = untouched(world)
+    ends = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock' AND pid <> pg_backend_pid()"
+    program = script(world, "old", "shop", ends)
+    ended = world.through("finish", fault=f"before:{program}:cutover/open-target/intent")
+    assert ended.code == 1
+    assert_undone(world, before, reason="the fence's locks are gone", err=ended.err)
+
+
+ROW_BY_ROW = "CREATE FUNCTION slow(x int) RETURNS bool LANGUAGE sql AS 'SELECT pg_sleep(0.05) IS NOT NULL'"
 
 
 def test_an_orphaned_restore_is_ended_before_the_next_run_looks(world: World) -> None:
     world.prepare()
-    world.sql("old", SLOW + "; CREATE TABLE slowly (x int CHECK (slow(x))); INSERT INTO slowly SELECT 1")
+    world.sql("old", ROW_BY_ROW + "; CREATE TABLE slowly (x int CHECK (slow(x))); INSERT INTO slowly SELECT 1")
     world.sql("old", "ALTER TABLE slowly DISABLE TRIGGER ALL; INSERT INTO slowly SELECT 1 FROM generate_series(1, 100)")
     assert world.killed("finish", "after:kill:cutover/dump-final/done")
     folder = world.plan.with_name("shop.toml.d") / "dump-final"
@@ -251,6 +334,25 @@ def test_an_orphaned_restore_is_ended_before_the_next_run_looks(world: World) ->
 
 def test_the_lock_is_free_after_every_end(world: World) -> None:
     assert not is_held(world.plan)
+
+
+@pytest.fixture
+def small_disk(world: World) -> Iterator[str]:
+    """A tablespace of the new server on a file system with little room."""
+    disk = world.lab.folder / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=36m,mode=0777", "tmpfs", disk], check=True)
+    try:
+        place = disk / "data"
+        place.mkdir(mode=0o700)
+        if world.lab.new.user is not None:
+            os.chown(place, world.lab.new.user.uid, world.lab.new.user.gid)
+        world.sql("new", f"CREATE TABLESPACE small LOCATION '{place}'", "postgres")
+        yield "small"
+        world.reset()
+        world.sql("new", "DROP TABLESPACE small", "postgres")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 @pytest.fixture(autouse=True)

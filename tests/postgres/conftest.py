@@ -26,6 +26,13 @@ def servers_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def oldest_server(servers_folder: Path) -> Iterator[Cluster]:
+    cluster = Cluster(servers_folder / "oldest", 15).start()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
 def old_server(servers_folder: Path) -> Iterator[Cluster]:
     cluster = Cluster(servers_folder / "old", 16).start()
     yield cluster

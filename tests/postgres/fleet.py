@@ -7,22 +7,26 @@ has acknowledged nothing after the fence stood.
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
+import tempfile
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 
+from switchover.children import Children
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database, connect
+from switchover.postgres.copy import dump, restore
 from switchover.postgres.errors import FenceFailed
 from switchover.postgres.fence import Fence, Raised
 from switchover.postgres.fence_before import FenceBefore
 from switchover.postgres.fence_layers import fence_findings
 from switchover.postgres.fence_proof import prove
+from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, swap_in
+from switchover.postgres.stream import stream
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, silent
 
 OVERRIDE = "SET default_transaction_read_only = off"
@@ -195,6 +199,8 @@ class Cutover:
     pair: Pair
     superuser: bool
     undone: bool
+    streams: bool = False
+    """By which of the two ways it copies."""
     refusals: int = 0
     writes: int = 0
 
@@ -268,7 +274,7 @@ class Cutover:
         pair = self.pair
         name = f"copy_{pair.tag}"
         await create_copy(pair.target.db, name, pair.plan_id, APP)
-        await asyncio.to_thread(self._copy, db, name)
+        await self._copy(db, name)
         # As the same kind of role on both sides: large objects are hashed in another form for a superuser.
         copy = Database.parse(pair.target.cluster.conninfo(name, dict(db.params)["user"]))
         found = await compare(db, copy, APP, on_progress=silent)
@@ -283,19 +289,16 @@ class Cutover:
         await writing
         await fence.release()
 
-    def _copy(self, db: Database, name: str) -> None:
-        folder = self.pair.target.cluster.bin
-        env = {**os.environ, "PGAPPNAME": APP}
-        into = self.pair.target.cluster.conninfo(name)
-        with subprocess.Popen(
-            [folder / "pg_dump", "-Fc", "-d", " ".join(f"{key}={value}" for key, value in db.params)],
-            stdout=subprocess.PIPE,
-            env=env,
-        ) as dump:
-            subprocess.run(
-                [folder / "pg_restore", "--exit-on-error", "-d", into], stdin=dump.stdout, env=env, check=True
-            )
-        assert dump.returncode == 0
+    async def _copy(self, db: Database, name: str) -> None:
+        copy = self.pair.target.db.named(name)
+        tools = Tools(2, str(self.pair.target.cluster.bin), APP, Children())
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made) / "copy"
+            if self.streams:
+                await stream(db, copy, folder, tools, snapshot=None, stamp="s", on_progress=silent)
+            else:
+                await dump(db, folder, tools, snapshot=None, on_progress=silent)
+                await restore(folder, copy, tools, on_progress=silent)
 
     def _judge(self, fleet: Fleet, live: Side, frozen: Counter[int]) -> None:
         """Each acknowledged write once on the live side; the old side took none after the fence stood."""

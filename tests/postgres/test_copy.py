@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from switchover.children import Children
+from switchover.postgres import programs
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database
 from switchover.postgres.copy import analyze, dump, dump_argv, hold_snapshot, restore, restore_argv
@@ -98,19 +100,45 @@ async def test_a_dump_is_for_its_owner_only_and_counts_what_it_holds(pair: Pair,
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-async def test_a_restore_says_how_many_tables_of_how_many(pair: Pair, tmp_path: Path, jobs: int) -> None:
+async def test_a_restore_says_how_much_of_how_much_and_which_table(pair: Pair, tmp_path: Path, jobs: int) -> None:
     pair.source.run("CREATE TABLE a AS SELECT 1; CREATE TABLE b AS SELECT 2; CREATE TABLE c AS SELECT 3")
     await copied(pair, tmp_path / "dump", jobs)
     said: list[tuple[float, float]] = []
+    words: list[str] = []
     name = f"again_{pair.tag}"
+
+    def says(say: str, done: float, total: float, unit: str) -> None:
+        words.append(say)
+        said.append((done, total))
+
     await create_copy(pair.target.db, name, pair.plan_id, APP)
     await restore(
         tmp_path / "dump",
         pair.target.db.named(name),
         tools(pair, jobs),
-        on_progress=lambda say, done, total, unit: said.append((done, total)),
+        on_progress=says,
     )
     assert said == [(1, 3), (2, 3), (3, 3)]
+    begun = r"restored 2 tables, (\d+) B of (\d+) B, about .* left; now public\.[abc], \d+ B"
+    ended = r"restored 2 tables, (\d+) B of (\d+) B, about .* left; [abc], \d+ B"
+    found = re.fullmatch(begun if jobs == 1 else ended, words[1])
+    assert found, words
+    assert 0 < int(found[1]) < int(found[2])
+
+
+async def test_a_dump_says_how_much_of_how_much_and_which_table(pair: Pair, tmp_path: Path) -> None:
+    pair.source.run("CREATE TABLE a AS SELECT n FROM generate_series(1, 9000) n; CREATE TABLE b AS SELECT 1")
+    pair.source.run("ANALYZE a, b")
+    said: list[str] = []
+    await dump(
+        pair.source.db,
+        tmp_path / "dump",
+        tools(pair, 1),
+        snapshot=None,
+        on_progress=lambda say, *_: said.append(say),
+    )
+    assert re.fullmatch(r"dumped 1 table, 0 B of (\d+) kB; now public\.a, (\d+) kB", said[0]), said
+    assert re.fullmatch(r"dumped 2 tables, (\d+) kB of (\d+) kB, about .* left; now public\.b, 8\.2 kB", said[1]), said
 
 
 async def test_a_snapshot_makes_dump_and_comparison_see_one_moment(pair: Pair, tmp_path: Path) -> None:
@@ -156,6 +184,32 @@ async def test_a_failed_restore_is_told_in_the_servers_words(pair: Pair, tmp_pat
     pair.source.run(f"CREATE TABLE t (); ALTER TABLE t OWNER TO gone_{pair.tag}")
     with pytest.raises(CopyFailed, match=f'pg_restore ended with 1.*role "gone_{pair.tag}" does not exist'):
         await copied(pair, tmp_path / "dump")
+
+
+async def test_a_role_that_is_read_only_on_the_target_restores_all_the_same(pair: Pair, tmp_path: Path) -> None:
+    role = pair.target.role(f"mover_{pair.tag}", "SUPERUSER LOGIN")
+    pair.target.cluster.run(f"ALTER ROLE {role} SET default_transaction_read_only = on")
+    pair.target.db = Database.parse(pair.target.cluster.conninfo(pair.target.name, role))
+    pair.source.run("CREATE TABLE t AS SELECT 1 AS x")
+    copy = await copied(pair, tmp_path / "dump")
+    assert (await compare(pair.source.db, copy, APP, on_progress=silent)).verdict is Verdict.SAME
+
+
+async def test_a_program_that_does_not_answer_is_named(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "ANSWER_S", 0.2)
+    silent_one = tmp_path / "pg_dump"
+    silent_one.write_text("#!/bin/sh\nexec sleep 60\n")
+    silent_one.chmod(0o700)
+    with pytest.raises(CopyFailed, match=r"pg_dump --version gave no answer for 0\.2 s; call it by hand"):
+        await dump(
+            pair.source.db,
+            tmp_path / "dump",
+            Tools(1, str(tmp_path), APP, Children()),
+            snapshot=None,
+            on_progress=silent,
+        )
 
 
 async def test_tools_older_than_the_server_are_refused(pair: Pair, tmp_path: Path) -> None:
@@ -230,6 +284,7 @@ def test_the_commands_are_data() -> None:
         "--format=directory",
         "--jobs=4",
         "--verbose",
+        "--lock-wait-timeout=60s",
         "--exclude-schema=switchover",
         "--snapshot=0-1",
         "--file=dump",

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from switchover.children import Children
+from switchover.postgres import copy as dumping
+from switchover.postgres import stream as streaming
 from switchover.postgres.compare import Verdict, compare
 from switchover.postgres.connect import Database
 from switchover.postgres.copy import dump, hold_snapshot, restore
 from switchover.postgres.errors import CopyFailed, PostgresError
 from switchover.postgres.programs import Tools
 from switchover.postgres.scratch import create_copy, drop_copy
-from switchover.postgres.stream import stream
+from switchover.postgres.stream import programs, stream
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, clean, make_pair, silent
 from tests.postgres.disks import moved_to, small_disk
 from tests.servers.postgres import Cluster
@@ -36,18 +40,24 @@ INSERT INTO slow SELECT n FROM generate_series(1, 100) n;
 FULL = "CREATE TABLE wide AS SELECT n, repeat(md5(n::text), 30) FROM generate_series(1, 60000) n"
 
 
-async def copied(way: str, pair: Pair, folder: Path, snapshot: str | None = None) -> Database:
+async def copied(
+    way: str, pair: Pair, folder: Path, snapshot: str | None = None, say: Callable[[str], object] = str
+) -> Database:
     """The source copied anew into a database of its own on the target."""
+
+    def says(text: str, *_: object) -> None:
+        say(text)
+
     name = f"copy_{pair.tag}"
     tools = Tools(2, str(pair.target.cluster.bin), APP, Children())
     await drop_copy(pair.target.db, name, pair.plan_id, APP)
     await create_copy(pair.target.db, name, pair.plan_id, APP)
     copy = pair.target.db.named(name)
     if way == "dump":
-        await dump(pair.source.db, folder, tools, snapshot=snapshot, on_progress=silent)
-        await restore(folder, copy, tools, on_progress=silent)
+        await dump(pair.source.db, folder, tools, snapshot=snapshot, on_progress=says)
+        await restore(folder, copy, tools, on_progress=says)
     else:
-        await stream(pair.source.db, copy, folder, tools, snapshot=snapshot, stamp="s", on_progress=silent)
+        await stream(pair.source.db, copy, folder, tools, snapshot=snapshot, stamp="s", on_progress=says)
     return copy
 
 
@@ -96,11 +106,11 @@ def own(servers_folder: Path) -> Iterator[Pair]:
 
 
 @contextmanager
-def locked(side: Side) -> Iterator[None]:
+def locked(side: Side) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A table that nobody can read meanwhile, so that a copy stands still at it."""
     with side.cluster.connect(side.name) as session:
         session.execute("BEGIN; LOCK TABLE a")
-        yield
+        yield session
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -187,3 +197,28 @@ async def test_a_stream_needs_no_room_beside_the_plan(pair: Pair, tmp_path: Path
     pair.source.run(FULL)
     with small_disk(tmp_path / "disk", 1) as disk:
         await is_the_same("stream", pair, disk / "d")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_table_that_stays_locked_ends_the_copy_and_names_who_holds_it(
+    way: str, shop: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (dumping, streaming, programs):
+        monkeypatch.setattr(module, "LOCK_PATIENCE", "1s")
+    said: list[str] = []
+    with locked(shop.source), pytest.raises(CopyFailed) as failed:
+        await copied(way, shop, tmp_path / "d", say=said.append)
+    holder = r"held up by pid \d+ postgres since \d+ s: BEGIN; LOCK TABLE a"
+    assert re.search(f"timeout; {holder}; end it, then run again", str(failed.value))
+    assert any(re.search(f"waiting for a lock of the source, {holder}", each) for each in said)
+    await is_the_same(way, shop, tmp_path / "d")
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_table_locked_for_a_moment_holds_the_copy_up_and_no_more(way: str, shop: Pair, tmp_path: Path) -> None:
+    with locked(shop.source) as session:
+        copying = asyncio.ensure_future(copied(way, shop, tmp_path / "d"))
+        while not await asyncio.to_thread(shop.source.cluster.run, WAITS):
+            await asyncio.sleep(0.02)
+        session.execute("COMMIT")
+        await copying

@@ -16,14 +16,15 @@ from switchover.postgres.fence_layers import fence_findings, fence_layers
 from switchover.postgres.fence_proof import Proof, prove
 from switchover.postgres.finding import Finding
 from tests.postgres.conftest import APP, PREFIX, Pair, Side, clean, without_autovacuum
-from tests.servers.postgres import Cluster
+
+SERVERS = {15: "oldest_server", 16: "old_server", 18: "new_server"}
 
 
-@pytest.fixture(params=[16, 18])
-def side(request: pytest.FixtureRequest, old_server: Cluster, new_server: Cluster) -> Iterator[Side]:
-    """A source on either server, with one table."""
+@pytest.fixture(params=SERVERS)
+def side(request: pytest.FixtureRequest) -> Iterator[Side]:
+    """A source on one of the servers, with one table."""
     tag = uuid.uuid4().hex[:10]
-    side = Side(old_server if request.param == 16 else new_server, f"side_{tag}")
+    side = Side(request.getfixturevalue(SERVERS[request.param]), f"side_{tag}")
     side.run("CREATE TABLE log (n int); CREATE SEQUENCE numbers")
     yield side
     clean(Pair(side, side, tag))

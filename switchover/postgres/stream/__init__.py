@@ -9,9 +9,11 @@ pg_restore from its own archive, so that nothing is forgotten that a dump would 
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import shutil
+import signal
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,7 +25,8 @@ from switchover.postgres.connect import connect, database_name, told
 from switchover.postgres.copy import hold_snapshot
 from switchover.postgres.errors import CopyFailed
 from switchover.postgres.guard import read_fact, write_fact
-from switchover.postgres.programs import LONGEST_S, refuse_failed
+from switchover.postgres.lock_waits import blockers_named, waiting
+from switchover.postgres.programs import LOCK_PATIENCE, LONGEST_S, refuse_failed
 from switchover.postgres.stream.jobs import Job, run_jobs
 from switchover.postgres.stream.meter import Meter, watched
 from switchover.postgres.stream.programs import (
@@ -126,19 +129,22 @@ async def stream(  # noqa: PLR0913  two databases, and how to copy
             stack.push_async_callback(session.close)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         _make(folder)
-        shape = await _shape(source, tools.app, snapshot)
+        async with blockers_named(source, tools.app, lambda who: on_progress(waiting(who), 0, 0, "bytes")):
+            shape = await _shape(source, tools.app, snapshot)
+        meter = Meter.of(shape, on_progress)
         run = _Stream(
             target,
             tools,
             stamp,
             snapshot,
             folder / "schema",
-            end_of(source, await database_name(source, tools.app), tools),
+            end_of(source, await database_name(source, tools.app), tools, (f"lock_timeout={LOCK_PATIENCE}",)),
             end_of(target, await database_name(target, tools.app), tools, await _settings(target, tools.app)),
             shape,
-            Meter.of(shape, on_progress),
+            meter,
         )
-        await run.all()
+        async with blockers_named(source, tools.app, meter.wait):
+            await run.all()
     return StreamFacts(shape.bytes, time.monotonic() - started, len(shape.tables), run.kept)
 
 
@@ -160,10 +166,11 @@ class _Stream:
     left: dict[int, int] = field(default_factory=dict)
     kept: int = 0
     stage: str = _SCHEMA
+    noting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def all(self) -> None:
-        before, after = await self.schema()
         async with watched(self.meter, self.target, self.tools.app):
+            before, after = await self.schema()
             await run_jobs([*before, *self.filling(), *await self.indexing(after.early)], self.tools.jobs)
             await self.reach("rest")
             await self.restore(after.middle)
@@ -233,7 +240,7 @@ class _Stream:
         async def work() -> None:
             commands = read_part(self.reading, part, self.snapshot), write_part(self.writing, part)
             await self.pipe(*commands, f"table {plain(f'{part.table.schema}.{part.table.name}', 200)}")
-            self.meter.add(part.table.bytes / part.of)
+            self.meter.fill(part.table, 1 / part.of)
             self.left[part.table.oid] -= 1
             if not self.left[part.table.oid]:
                 await self.is_full(str(part.table.oid))
@@ -309,12 +316,13 @@ class _Stream:
         return lines
 
     async def reach(self, stage: str) -> None:
-        """Say in the copy how far it is."""
+        """Say in the copy how far it is, one at a time: a note that overtakes a later one would take it back."""
         self.stage = stage
-        full: list[Json] = [*sorted(self.full)]
-        alone: list[Json] = [str(table.oid) for table in self.alone]
-        says: dict[str, Json] = {"stamp": self.stamp, "stage": stage, "alone": alone, "full": full}
-        await write_fact(self.target, self.tools.app, FACT, says)
+        async with self.noting:
+            full: list[Json] = [*sorted(self.full)]
+            alone: list[Json] = [str(table.oid) for table in self.alone]
+            says: dict[str, Json] = {"stamp": self.stamp, "stage": self.stage, "alone": alone, "full": full}
+            await write_fact(self.target, self.tools.app, FACT, says)
 
     async def is_full(self, what: str) -> None:
         self.full.add(what)
@@ -333,7 +341,7 @@ class _Stream:
     async def pipe(self, source: Command, sink: Command, what: str) -> None:
         """Both must end well; a source that found its pipe broken is not the cause."""
         first, second = await self.tools.children.pipe(source, sink, timeout_s=LONGEST_S)
-        broken = first.code != 0 and "roken pipe" not in first.said
+        broken = first.code not in (0, -signal.SIGPIPE) and "roken pipe" not in first.said
         order: list[tuple[Command, Finished]] = [(source, first), (sink, second)]
         for command, ended in order if broken else reversed(order):
             try:
@@ -380,6 +388,7 @@ def _make(folder: Path) -> None:
 async def _shape(source: Database, app: str, snapshot: str) -> Shape:
     with told(source):
         async with await connect(source, app) as session:
+            await session.execute(f"SET lock_timeout = '{LOCK_PATIENCE}'".encode())
             await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await session.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
             return await read_shape(session)
@@ -391,4 +400,4 @@ async def _settings(target: Database, app: str) -> tuple[str, ...]:
         async with await connect(target, app) as session:
             row = await (await session.execute(_MEMORY, (SORT_MEMORY,))).fetchone()
             assert row is not None  # noqa: S101  always one row
-            return ("synchronous_commit=off", f"maintenance_work_mem={row[0]}")
+            return ("lock_timeout=0", "synchronous_commit=off", f"maintenance_work_mem={row[0]}")

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from switchover.postgres.connect import connect
-from switchover.words import count, duration, plain, size
+from switchover.postgres.lock_waits import waiting
+from switchover.words import count, left, plain, so_far
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from switchover.postgres.connect import Database
-    from switchover.postgres.stream.shape import Shape
+    from switchover.postgres.stream.shape import Shape, Streamed
 
     OnProgress = Callable[[str, float, float, str], None]
 
@@ -43,7 +44,13 @@ class Meter:
     bytes: dict[str, int]
     on_progress: OnProgress
     done: float = 0.0
+    waits: str = ""
+    """Who holds a lock on the source that we wait for."""
     started: float = field(default_factory=time.monotonic)
+    shares: dict[str, float] = field(default_factory=dict)
+    """How much of a table that goes in parts has come with those that are over."""
+    began: dict[str, float] = field(default_factory=dict)
+    """When a table was first seen under way."""
 
     @classmethod
     def of(cls, shape: Shape, on_progress: OnProgress) -> Meter:
@@ -59,21 +66,40 @@ class Meter:
         """Something of so many bytes is done."""
         self.done += number
 
+    def fill(self, table: Streamed, share: float) -> None:
+        """So much of a table is there."""
+        self.add(table.bytes * share)
+        name = _name(table.schema, table.name)
+        self.shares[name] = self.shares.get(name, 0.0) + share
+
+    def wait(self, who: str) -> None:
+        """Somebody holds us up; or nobody any more."""
+        self.waits = who
+
     def say(self, filling: list[tuple[str, int]], indexing: list[tuple[str, str]]) -> None:
-        words, under_way = [], 0.0
+        words, under_way = [waiting(self.waits)] if self.waits else [], 0.0
         rows: dict[str, int] = {}
         for name, number in filling:
             rows[name] = rows.get(name, 0) + number
+        now = time.monotonic()
         for name, number in rows.items():
             share = min(1.0, number / self.rows[name]) if self.rows.get(name) else 0.0
             under_way += share * self.bytes.get(name, 0)
-            words.append(f"{plain(name, 60)} {share:.0%}, {count(number, 'row')}")
+            words.append(self.table(name, number, share, now))
         words += [f"index on {plain(name, 60)}: {phase}" for name, phase in indexing]
-        so_far = min(self.done + under_way, float(self.whole))
-        passed = time.monotonic() - self.started
-        left = f", about {duration(round(passed / so_far * (self.whole - so_far)))} left" if so_far else ""
-        says = f"{size(so_far)} of {size(self.whole)}{left}" + "".join(f"; {each}" for each in words[:SHOWN])
-        self.on_progress(says, so_far, self.whole, "bytes")
+        done = min(self.done + under_way, float(self.whole))
+        says = so_far(done, self.whole, left(now - self.started, done, self.whole))
+        self.on_progress("; ".join((says, *words[:SHOWN])), done, self.whole, "bytes")
+
+    def table(self, name: str, number: int, share: float, now: float) -> str:
+        """One table under way: its share by the rows it was thought to have, bytes, time left, and rows."""
+        passed = now - self.began.setdefault(name, now)
+        over, whole = self.shares.get(name, 0.0), self.bytes.get(name, 0)
+        rows = count(number + round(over * self.rows.get(name, 0)), "row")
+        if not self.rows.get(name):
+            return f"{plain(name, 60)} {rows}"
+        share = min(1.0, over + share)
+        return f"{plain(name, 60)} {share:.0%}, {so_far(share * whole, whole, left(passed, share, 1))}, {rows}"
 
 
 @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 
 from switchover.children import Command
-from switchover.postgres.programs import Tools, client_program, named
+from switchover.postgres.programs import LOCK_PATIENCE, WRITABLE, Tools, client_program, named, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,9 +23,8 @@ PINNED = (
     "extra_float_digits=3",
     "row_security=off",
     "statement_timeout=0",
-    "lock_timeout=0",
     "idle_in_transaction_session_timeout=0",
-    "default_transaction_read_only=off",
+    WRITABLE,
 )
 """What both ends of a pipe must agree on, and what must not cut a long statement short."""
 
@@ -56,9 +55,8 @@ def end_of(db: Database, dbname: str, tools: Tools, settings: Iterable[str] = ()
     """An end whose sessions have our settings and ``settings``. Their words are read, so they must be English."""
     env = db.env()
     env.pop("PGCLIENTENCODING", None)
-    options = " ".join(f"-c {each}" for each in (*PINNED, *settings))
-    given = {"PGAPPNAME": tools.app, "LC_ALL": "C", "PGOPTIONS": f"{env.get('PGOPTIONS', '')} {options}".strip()}
-    return End({**env, **given}, tools.bin, dbname)
+    given = {**env, "PGAPPNAME": tools.app, "LC_ALL": "C"}
+    return End(with_settings(given, (*PINNED, *settings)), tools.bin, dbname)
 
 
 def read_part(end: End, part: Part, snapshot: str) -> Command:
@@ -94,6 +92,7 @@ def read_schema(end: End, archive: Path, snapshot: str) -> Command:
         "--section=pre-data",
         "--section=post-data",
         "-B",  # large objects go with the rows; the long name of this option has changed
+        f"--lock-wait-timeout={LOCK_PATIENCE}",
         "--exclude-schema=switchover",
         f"--snapshot={snapshot}",
         f"--file={archive}",
@@ -107,6 +106,7 @@ def read_rest(end: End, without: Iterable[Streamed], snapshot: str) -> Command:
         "--format=custom",
         "--compress=0",
         "--data-only",
+        f"--lock-wait-timeout={LOCK_PATIENCE}",
         "--exclude-schema=switchover",
         f"--snapshot={snapshot}",
         *(f"--exclude-table-data={pattern(table)}" for table in without),
