@@ -74,6 +74,11 @@ class Database(NamedTuple):
         return self.program in _CACHES
 
     @property
+    def is_for_clients(self) -> bool:
+        """Browsers may speak to it: an object store is reached over HTTP, with keys of its own."""
+        return self.program == "minio"
+
+    @property
     def is_slow_to_stop(self) -> bool:
         """Writes what it holds in memory before it ends."""
         return self.program not in _QUICK_TO_STOP

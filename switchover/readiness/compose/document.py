@@ -135,9 +135,9 @@ class _Composer:
         while type(each := self._next()) is not events.MappingEndEvent:
             key = self._key(each)
             node = self._node(self._next(), depth)
-            if key == "<<" and each.implicit[0]:
+            if key == "<<" and not merged and (each.implicit[0] or each.tag == _MERGE):
                 merged.append(node)
-            elif key in table:
+            elif key in table or (merged and key == "<<"):
                 self._refuse(each, f"the key {plain(key, 80)!r} is written twice")
             else:
                 table[key], keys[key] = node, self._mark(each)
@@ -158,6 +158,10 @@ class _Composer:
 
     def _refuse(self, event: Any, says: str) -> NoReturn:
         raise ComposeUnreadable(f"{self._mark(event)}: {says}")
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+"""What ``!!merge`` stands for (https://yaml.org/type/merge.html)."""
 
 
 def _merge(source: Node, table: dict[str, Node], keys: dict[str, Mark]) -> None:

@@ -130,6 +130,7 @@ EXAMPLES: tuple[tuple[str, str, str, int, str], ...] = (
     ("image-unreachable", "stack", "build: .\nimage: app:1.0.0", 4, "build: .\nimage: r.example.com/app:1.0.0"),
     ("image-local-registry", "stack", "image: localhost:5000/app:1.0", 3, "image: r.example.com/app:1.0"),
     ("healthcheck-missing", "stack", "image: nginx", 2, "healthcheck: {test: [CMD, ask]}"),
+    ("healthcheck-missing", "compose", "healthcheck: {disable: false}", 2, "healthcheck: {interval: 30s}"),
     ("healthcheck-disabled", "stack", "healthcheck: {disable: true}", 3, "healthcheck: {test: [CMD, ask]}"),
     ("healthcheck-disabled", "compose", "healthcheck: {test: [NONE]}", 3, "healthcheck: {test: ask}"),
     ("healthcheck-untested", "stack", "healthcheck: {interval: 30s}", 3, "healthcheck: {test: ask, interval: 30s}"),
@@ -380,6 +381,13 @@ EXAMPLES: tuple[tuple[str, str, str, int, str], ...] = (
     (
         "data-unpersisted",
         "compose",
+        "image: minio/minio:r1\ncommand: server /export\nvolumes: ['data:/data']",
+        5,
+        "image: minio/minio:r1\ncommand: server /export\nvolumes: ['data:/export']",
+    ),
+    (
+        "data-unpersisted",
+        "compose",
         "image: mysql:8.4\nvolumes: ['data:/backup']",
         4,
         "image: mysql:8.4\nvolumes: ['data:/var/lib/mysql']",
@@ -514,6 +522,13 @@ EXAMPLES: tuple[tuple[str, str, str, int, str], ...] = (
         DATABASE + "\nports: ['5432:5432']",
         5,
         DATABASE + "\nports: ['127.0.0.1:5432:5432']",
+    ),
+    (
+        "database-published",
+        "compose",
+        DATABASE + "\nports: ['0.0.0.0:5432:5432']",
+        5,
+        "image: minio/minio:r1\nports: ['9000:9000']",
     ),
     (
         "database-published",

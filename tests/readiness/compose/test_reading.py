@@ -70,6 +70,12 @@ def test_merge_keys_leave_what_the_table_has_and_the_earlier_wins() -> None:
     assert value(text)["c"] == {"one": 3, "two": 1, "three": 2}
 
 
+def test_a_merge_key_may_bear_its_tag_and_is_written_once() -> None:
+    assert value("x: &x {one: 1}\ny:\n  !!merge <<: *x\n  two: 2\n")["y"] == {"one": 1, "two": 2}
+    with pytest.raises(ComposeUnreadable, match="'<<' is written twice"):
+        read_documents(b"x: &x {one: 1}\ny:\n  <<: *x\n  <<: *x\n", "x.yml", lambda text, at: text)
+
+
 def test_a_merged_value_stands_where_it_was_written() -> None:
     (document,) = read_documents(b"x: &x\n  a: 1\ny:\n  <<: *x\n  b: 2\n", "x.yml", lambda text, at: text)
     assert document.mark("y", "a") == Mark("x.yml", 2, 6, 7)

@@ -33,8 +33,14 @@ def _command(service: Service) -> str:
     return " ".join(words[1:] if words and words[0] in ("CMD", "CMD-SHELL") else words)
 
 
+def _asks(service: Service) -> bool:
+    """Whether the file says anything of a check but that the image's own is not switched off."""
+    table = service.table("healthcheck")
+    return service.get("healthcheck") is not None and (table.keys() != {"disable"} or service.check is None)
+
+
 def _missing(service: Service) -> Iterator[Hit]:
-    if service.get("healthcheck") is None and not service.is_job:
+    if not _asks(service) and not service.is_job:
         yield (), "no health check in the file; one in the image cannot be seen from here"
 
 
@@ -44,7 +50,7 @@ def _disabled(service: Service) -> Iterator[Hit]:
 
 
 def _untested(service: Service) -> Iterator[Hit]:
-    if service.check is not None and not _words(service):
+    if service.check is not None and _asks(service) and not _words(service):
         yield _AT, "times without a test: they count only if the image brings a test"
 
 

@@ -28,7 +28,7 @@ def _is_internal(project: Project, name: str) -> bool:
 
 def _database_open(project: Project) -> Iterator[Found]:
     for service in project.services:
-        if service.database is None:
+        if service.database is None or service.database.is_for_clients:
             continue
         for name in service.networks:
             if not _is_internal(project, name) and not _is_external(project, name):
@@ -55,8 +55,10 @@ def _bridge(project: Project) -> Iterator[Found]:
 
 
 def _database_published(service: Service) -> Iterator[Hit]:
+    if service.database is None or service.database.is_for_clients:
+        return
     for number, port in enumerate(service.ports):
-        if service.database is not None and (_is_open(port) or (port.published and service.dialect == "stack")):
+        if _is_open(port) or (port.published and service.dialect == "stack"):
             yield ("ports", number), f"a database at port {port.published} of the host"
 
 
@@ -69,7 +71,8 @@ def _bypass(service: Service) -> Iterator[Hit]:
 def _everywhere(service: Service) -> Iterator[Hit]:
     for number, port in enumerate(service.ports):
         is_entry = service.is_balancer or port.published in ("80", "443")
-        if _is_open(port) and not port.ip and not is_entry and service.database is None:
+        is_closed_to_all = service.database is not None and not service.database.is_for_clients
+        if _is_open(port) and not port.ip and not is_entry and not is_closed_to_all:
             yield ("ports", number), f"port {port.published} on every address of the host"
 
 

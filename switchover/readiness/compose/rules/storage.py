@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from switchover.readiness.compose.rule import Found, Rule, each
+from switchover.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +43,17 @@ def _unpersisted(service: Service) -> Iterator[Hit]:
     database = service.database
     if database is None or (database.is_cache and not service.mounts):
         return
-    if not any(_covers(mount.target, database.data_at) for mount in service.mounts):
-        yield ("volumes",), f"a database whose data, at {database.data_at}, is on no volume"
+    named = _folders(service) if database.program == "minio" else ()
+    for data_at in named or (database.data_at,):
+        if not any(_covers(mount.target, data_at) for mount in service.mounts):
+            yield ("volumes",), f"a database whose data, at {plain(data_at, 100)}, is on no volume"
+            return
+
+
+def _folders(service: Service) -> tuple[str, ...]:
+    """What the command of an object store names: it keeps data where its caller says."""
+    words = " ".join(node.text() or "" for node in service.items("command")).replace('"', " ").split()
+    return tuple(word for word in words if word.startswith("/") and "{" not in word)
 
 
 def _moved(service: Service) -> Iterator[Hit]:
