@@ -383,7 +383,7 @@ EXAMPLES: tuple[tuple[str, str, str, int, str], ...] = (
         "compose",
         "image: minio/minio:r1\ncommand: server /export\nvolumes: ['data:/data']",
         5,
-        "image: minio/minio:r1\ncommand: server /export\nvolumes: ['data:/export']",
+        "image: minio/minio:r1\ncommand: server http://m{1...4}/export\nvolumes: ['data:/export']",
     ),
     (
         "data-unpersisted",

@@ -53,7 +53,8 @@ def _unpersisted(service: Service) -> Iterator[Hit]:
 def _folders(service: Service) -> tuple[str, ...]:
     """What the command of an object store names: it keeps data where its caller says."""
     words = " ".join(node.text() or "" for node in service.items("command")).replace('"', " ").split()
-    return tuple(word for word in words if word.startswith("/") and "{" not in word)
+    paths = (f"/{word.split('://', 1)[1].partition('/')[2]}" if "://" in word else word for word in words)
+    return tuple(path for path in paths if path.startswith("/") and path != "/" and "{" not in path)
 
 
 def _moved(service: Service) -> Iterator[Hit]:
