@@ -127,7 +127,7 @@ class Copy:
 
 @pytest.fixture(scope="module")
 def park(servers_folder: Path, old_server: Cluster, new_server: Cluster) -> Iterator[Park]:
-    oldest = Cluster(servers_folder / "oldest", 15, authority=trustme.CA()).start()
+    oldest = Cluster(servers_folder / "by_tls", 15, authority=trustme.CA()).start()
     made = Park({15: oldest, 16: old_server, 18: new_server})
     for server in made.servers.values():
         server.run(f"CREATE ROLE {made.owner} LOGIN CREATEDB")
