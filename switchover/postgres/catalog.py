@@ -214,8 +214,8 @@ QUERIES: dict[str, str] = {
         SELECT concat(i.type, ' ', {_WORDED}), d.description
         FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
         WHERE (d.objoid >= 16384 OR d.classoid = 'pg_largeobject'::regclass
-          OR (d.classoid = 'pg_namespace'::regclass AND i.identity = 'public'
-            AND d.description <> 'standard public schema'))
+          OR (d.classoid = 'pg_namespace'::regclass AND d.description <> 'standard public schema'
+            AND d.objoid = (SELECT oid FROM pg_namespace WHERE nspname = 'public')))
         AND i.schema IS DISTINCT FROM 'switchover' AND i.identity !~ '^switchover\\.'
         AND d.classoid <> 'pg_extension'::regclass
         AND NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = d.classoid AND x.objid = d.objoid

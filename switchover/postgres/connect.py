@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from switchover.postgres.errors import BadConninfo, Refused, Unreachable
+from switchover.postgres.kept import Session, take
 from switchover.words import plain
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
     from psycopg.rows import TupleRow
+
+S = TypeVar("S", bound="AsyncConnection")
 
 MAINTENANCE = "postgres"
 """The database from which others are made, renamed and closed."""
@@ -118,8 +121,22 @@ class Database:
 
 
 async def connect(db: Database, app: str) -> AsyncConnection:
-    """Open a session in autocommit with every setting of ours pinned. Raises Unreachable and Refused."""
-    return await _open(db, app, psycopg.AsyncCursor)
+    """A session in autocommit with every setting of ours pinned, maybe one that was kept.
+
+    Raises Unreachable and Refused.
+    """
+    with told(db):
+        session = await take((db, app))
+        if session is not None:
+            return await _pinned(session)
+    return await connect_anew(db, app)
+
+
+async def connect_anew(db: Database, app: str) -> AsyncConnection:
+    """The same, opened at this moment: it meets the database's settings as a newcomer does."""
+    session = await _open(Session, db, app, psycopg.AsyncCursor)
+    session.key = (db, app)
+    return session
 
 
 async def connect_replicating(db: Database, app: str) -> AsyncConnection:
@@ -128,18 +145,25 @@ async def connect_replicating(db: Database, app: str) -> AsyncConnection:
     It takes simple statements alone, so parameters are written into them
     (https://www.postgresql.org/docs/current/protocol-replication.html).
     """
-    return await _open(Database((*db.params, ("replication", "database"))), app, psycopg.AsyncClientCursor)
+    return await _open(
+        psycopg.AsyncConnection, Database((*db.params, ("replication", "database"))), app, psycopg.AsyncClientCursor
+    )
 
 
-async def _open(db: Database, app: str, cursor: type[psycopg.AsyncCursor[TupleRow]]) -> AsyncConnection:
+async def _open(kind: type[S], db: Database, app: str, cursor: type[psycopg.AsyncCursor[TupleRow]]) -> S:
+    """No statement is prepared by itself: DISCARD ALL would drop it, and psycopg does not always know."""
     params: dict[str, str] = {"connect_timeout": "10", **dict(db.params), "application_name": app, **_LIVENESS}
     with told(db):
-        session = await psycopg.AsyncConnection.connect(**params, autocommit=True, cursor_factory=cursor)  # type: ignore[arg-type]
-        try:
-            await session.execute(_PIN, (list(SETTINGS), list(SETTINGS.values())))
-        except BaseException:
-            await session.close()
-            raise
+        session = await kind.connect(**params, autocommit=True, prepare_threshold=None, cursor_factory=cursor)  # type: ignore[arg-type]
+        return await _pinned(session)
+
+
+async def _pinned(session: S) -> S:
+    try:
+        await session.execute(_PIN, (list(SETTINGS), list(SETTINGS.values())))
+    except BaseException:
+        await session.close()
+        raise
     return session
 
 

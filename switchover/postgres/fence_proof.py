@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from switchover.postgres.carry import READ_ONLY
-from switchover.postgres.connect import connect, told
+from switchover.postgres.connect import connect_anew, told
 from switchover.postgres.errors import FenceFailed
 from switchover.postgres.fence_layers import read_overrides
 from switchover.postgres.together import all_of, both
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 AT_ONCE = 4
 """Roles tried at the same time, each in a session of its own."""
 
-PATIENCE = "20ms"
+PATIENCE = "5ms"
 """How long an attempt waits for a lock before it counts as refused."""
 
 LARGE_OBJECTS_HELD = 160000
@@ -118,7 +118,7 @@ async def prove(db: Database, app: str, old: AsyncConnection, *, catalogs: bool)
     takes effect only when it logs in itself, so each role is tried with the override that such a setting is.
     """
     with told(db):
-        async with await connect(db, app) as session:
+        async with await connect_anew(db, app) as session:
             trial = await _begin(db, session, catalogs)
             writers, columns = await read_writers(session)
         trial.not_tried += [f"not tried as {plain(each, 100)}: it may write single columns only" for each in columns]
@@ -131,7 +131,7 @@ async def prove(db: Database, app: str, old: AsyncConnection, *, catalogs: bool)
         async def work() -> None:
             while waiting:
                 writer = waiting.pop()
-                async with await connect(db, app) as session:
+                async with await connect_anew(db, app) as session:
                     await _try(trial, session, writer, _ways(trial, writer))
 
         async def look_back() -> None:

@@ -33,6 +33,7 @@ Place = Literal["copy", "swapped", "none", "mixed"]
 TRIES = 4
 PATIENCE_S = 20.0
 LOOK_EVERY_S = 0.05
+EMPTY_LOOKS, EMPTY_LOOK_EVERY_S = 50, 0.002
 CLOSED = "closed"
 """The fact, in a closed database itself, that holds what closing it has changed."""
 
@@ -51,6 +52,8 @@ _END = """
 SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = %s AND pid <> pg_backend_pid() AND NOT starts_with(application_name, %s)
 """
+
+_SWEEP = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 async def database_exists(target: Database, name: str, app: str) -> bool:
@@ -238,18 +241,28 @@ async def _change_emptied(
 
 
 async def _empty(session: AsyncConnection, sweeper: AsyncConnection, name: str) -> None:
-    """Lock a database against newcomers by giving it its own name anew, while its sessions are ended."""
+    """Lock a database against newcomers by giving it its own name anew, while its sessions are ended.
+
+    They are ended once before as well: who renames looks only ten times a second whether anybody is left.
+    """
     done = asyncio.Event()
 
-    async def sweep() -> None:
+    async def sweep() -> int:
+        return len(await (await sweeper.execute(_SWEEP, (name,))).fetchall())
+
+    async def go_on() -> None:
         while not done.is_set():
-            await sweeper.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+            await sweep()
             try:
                 await asyncio.wait_for(done.wait(), LOOK_EVERY_S)
             except TimeoutError:
                 continue
 
-    sweeping = asyncio.create_task(sweep())
+    for _ in range(EMPTY_LOOKS):
+        if not await sweep():
+            break
+        await asyncio.sleep(EMPTY_LOOK_EVERY_S)
+    sweeping = asyncio.create_task(go_on())
     try:
         await _rename(session, name, f"{name[:50]}_moving")
         await _rename(session, f"{name[:50]}_moving", name)

@@ -10,6 +10,7 @@ from switchover.engine.action import Action, Waiting
 from switchover.engine.step import Gate, Step, Verdict
 from switchover.plan.decide import low_ttl_fact, replicates, window_clock
 from switchover.plan.outline import OPEN_TARGET, StepName
+from switchover.postgres.kept import keeping
 from switchover.steps import turning
 from switchover.steps.caches import caches_action
 from switchover.steps.checklist import checklist_gates
@@ -58,8 +59,22 @@ def build(context: Context, runner: Runner) -> Step:
         no_return=OPEN_TARGET,
         may_undo=turning.may_undo(Turn(context)) if live else lambda: may_undo(context, copying),
         facts=lambda: {"preflight": journaled(context.findings)},
-        around=lambda: metered(context, runner, StepName.CUTOVER),
+        around=lambda: _around(context, runner, live),
     )
+
+
+async def _around(context: Context, runner: Runner, live: bool) -> Callable[[], Awaitable[None]]:
+    """The outage meter; and with a live copy, where every millisecond counts, sessions that are kept."""
+    stop = await metered(context, runner, StepName.CUTOVER)
+    if not live:
+        return stop
+    let_go = await keeping()
+
+    async def end() -> None:
+        await let_go()
+        await stop()
+
+    return end
 
 
 def _with_copy(context: Context, copying: Copying) -> tuple[Action, ...]:

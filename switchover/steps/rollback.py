@@ -9,6 +9,7 @@ from switchover.engine.step import Step
 from switchover.plan import names
 from switchover.plan.decide import replicates
 from switchover.plan.outline import StepName
+from switchover.postgres.kept import keeping
 from switchover.postgres.scratch import close_database, database_exists, swap_in
 from switchover.steps.cutover import SWITCH_DEADLINE_S
 from switchover.steps.dns_change import Proof, Rewrite, rewrite_action
@@ -71,6 +72,7 @@ def _with_data(context: Context) -> Step:
         undo_on_failure=True,
         no_return=turn.exchange,
         may_undo=may_undo(turn),
+        around=keeping,
     )
 
 

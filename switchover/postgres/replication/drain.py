@@ -3,7 +3,8 @@
 A marker row is committed first; its flush carries along whatever was committed before. The end of the log after that is
 the position to reach. Only what the subscriber confirms as flushed counts: what the walsender has sent, or the
 subscriber replayed, says nothing while one of them stalls. The marker row, seen on the other side, proves the way
-end to end.
+end to end. Left to itself the subscriber flushes, and says so, once in wal_writer_delay (200 ms): once the row is seen
+a row of ours there brings its log to the disk, and a second one through the link makes it answer at once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from switchover.postgres.replication.link import Link
 
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.005
 SAY_EVERY_S = 1.0
 GRACE_S = 5.0
 """How much longer than its deadline it may last to find out why."""
@@ -87,8 +88,12 @@ class _Drain:
         with told(self.link.publisher):
             marker = await write_marker(self.there, self.link)
             position = await read_position(self.there)
-            mark = await write_mark(self.there)
-        while not await self.arrived(position, marker):
+            mark = int(await write_mark(self.there))
+        seen = False
+        while not await self.confirmed(position) or not seen:
+            if not seen and (seen := await self.seen(marker)):
+                await self.hasten()
+                continue
             now = clock()
             if now - started > deadline_s:
                 raise NotDrained(f"not drained within {duration(deadline_s)}: {await self.reason(before, position)}")
@@ -99,8 +104,15 @@ class _Drain:
         seconds = clock() - started
         await self.look_again()
         with told(self.link.publisher):
-            quiet = await write_mark(self.there) == mark
+            quiet = int(await write_mark(self.there)) == mark + 1  # the second row is ours
         return Drained(position, marker, seconds, quiet)
+
+    async def hasten(self) -> None:
+        """All is applied: bring it to the subscriber's disk, and give the link a reason to say so."""
+        with told(self.link.subscriber):
+            await write_marker(self.here, self.link)
+        with told(self.link.publisher):
+            await write_marker(self.there, self.link)
 
     async def look_again(self) -> None:
         """It has arrived; but was it all that there is, and was all of it applied?"""
@@ -119,14 +131,16 @@ class _Drain:
             raise NotDrained(f"it cannot be drained: {'; '.join(hopeless)}")
         return before
 
-    async def arrived(self, position: int, marker: UUID) -> bool:
+    async def confirmed(self, position: int) -> bool:
+        """Whether the subscriber says that it has all up to there on its disk."""
         with told(self.link.publisher):
             slot = await read_slot(self.there, self.link.name)
         if slot is None or slot.lost:
             says = f"it has lost changes ({slot.why_lost})" if slot else "it is gone"
             raise NotDrained(f"slot {self.link.name} on {self.link.publisher.where} cannot be drained: {says}")
-        if slot.confirmed is None or slot.confirmed < position:
-            return False
+        return slot.confirmed is not None and slot.confirmed >= position
+
+    async def seen(self, marker: UUID) -> bool:
         with told(self.link.subscriber):
             return await has_marker(self.here, marker)
 

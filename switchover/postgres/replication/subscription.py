@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from switchover.postgres.replication.link import Link
 
 STOP_PATIENCE_S = 30.0
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.005
 ORIGIN_SINCE = 160000
 """The first subscriber that can ask for what was written at the publisher itself, without what came there so."""
 
