@@ -195,7 +195,8 @@ class ReplicateSpec(_Table):
         timedelta(seconds=30), description="how long writes may be paused; after that the cutover undoes itself"
     )
     compare: Duration = Field(
-        timedelta(seconds=2), description="how much of that rows may be compared for once more, small tables first"
+        timedelta(0),
+        description="how much of that rows may be compared for once more, small tables first; 16 MB always are",
     )
     patience: Duration = Field(
         timedelta(minutes=10), description="how long the slot may wait for transactions that are writing"

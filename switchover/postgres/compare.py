@@ -23,7 +23,7 @@ from switchover.postgres.rowdiff import Reading, explain
 from switchover.postgres.sequences import read_sequences, sequence_differences
 from switchover.postgres.side import AT_ONCE, on, open_side
 from switchover.postgres.sums import Digest, Piece, sum_up
-from switchover.postgres.table import together
+from switchover.postgres.table import newest, together
 from switchover.postgres.together import both
 from switchover.words import count, duration, plain, size
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from switchover.postgres.table import Table
 
     OnProgress = Callable[[str, float, float, str], None]
+    Units = dict[str, tuple[Table, ...]]
 
 
 class Verdict(StrEnum):
@@ -93,6 +94,7 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
     not_data: Collection[str] = (),
     globals: bool = False,
     only: Collection[str] | None = None,
+    last: int = 0,
 ) -> Comparison:
     """Compare everything, under one snapshot on each side, by ``jobs`` sessions on each.
 
@@ -101,8 +103,9 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
     whole, and not how it is parted; ``views`` False leaves out the rows of materialized views. Rows of foreign
     tables, extensions' own rows and what lies in the system's schemas cannot be looked at: unless ``not_data`` names
     them, the verdict is INCOMPLETE at best. ``globals`` compares what surrounds the database too: roles, memberships,
-    settings and privileges, which a copy gets only with its final name; passwords never. ``only`` names the tables
-    whose rows are looked at, where there is no time for all.
+    settings and privileges, which a copy gets only with its final name; passwords never. Where there is no time for
+    everything: ``only`` names the tables whose rows are all looked at; of the others it is the ``last`` ones by
+    primary key, where that is one whole number.
     """
     async with AsyncExitStack() as stack:
         ours, theirs = await both(
@@ -117,16 +120,17 @@ async def compare(  # noqa: PLR0913  both sides, and how to look at them
         differences = schema_differences(mine.facts, other.facts)
         if globals:
             differences += schema_differences(*await _global_facts(ours, theirs))
-        compared = await _tables(ours, theirs, on_progress, partitions=partitions, only=only)
+        units = [_units(side, partitions=partitions) for side in (ours, theirs)]
+        if only is not None:
+            units = [_some(side, only, last) for side in units]
+        compared = await _tables(ours, theirs, units, on_progress)
         differences += [each.difference for each in compared if each.difference]
         if sequences:
             differences += sequence_differences(mine.sequences, other.sequences)
         unseen = [each for each in sorted({*ours.unseen, *theirs.unseen}) if each.name not in not_data]
     if differences:
         return Comparison(Verdict.DIFFERS, compared, len(mine.sequences), tuple(differences))
-    left = [] if only is None else [name for name in ours.tables if name not in only]
-    notes = tuple(each.says for each in unseen)
-    notes += (f"the rows of {count(len(left), 'table')} were not looked at",) if left else ()
+    notes = (*(each.says for each in unseen), *_left(ours, units[0], last))
     verdict = Verdict.INCOMPLETE if notes else Verdict.SAME
     return Comparison(verdict, compared, len(mine.sequences), notes, frozenset(each.finding for each in unseen))
 
@@ -145,13 +149,8 @@ async def _objects(side: Side, floor: int, *, partitions: bool, beyond: bool) ->
     return _Objects(*await on(side, both(facts, read_sequences(side.sessions[-1]))))
 
 
-async def _tables(
-    ours: Side, theirs: Side, on_progress: OnProgress, *, partitions: bool, only: Collection[str] | None
-) -> tuple[TableCompared, ...]:
+async def _tables(ours: Side, theirs: Side, units: list[Units], on_progress: OnProgress) -> tuple[TableCompared, ...]:
     """Sum up every table that both sides have, both sides at once; then look for the rows that differ."""
-    units = [_units(side, partitions=partitions) for side in (ours, theirs)]
-    if only is not None:
-        units = [{name: tables for name, tables in side.items() if name in only} for side in units]
     names = [name for name in sorted(units[0].keys() & units[1].keys()) if _alike(units[0][name], units[1][name])]
     wanted = [[table for name in names for table in side[name]] for side in units]
     meter = _Meter(sum(table.bytes for side in wanted for table in side), on_progress)
@@ -175,7 +174,30 @@ async def _tables(
     return tuple(found)
 
 
-def _units(side: Side, *, partitions: bool) -> dict[str, tuple[Table, ...]]:
+def _some(units: Units, only: Collection[str], last: int) -> Units:
+    """Some tables whole, and of the others their newest rows, where it is known which these are."""
+    found = {name: tables for name, tables in units.items() if name in only}
+    if last:
+        others = {name: tables for name, tables in units.items() if name not in only}
+        found |= {
+            name: tuple(newest(table, last) for table in tables)
+            for name, tables in others.items()
+            if all(table.counter for table in tables)
+        }
+    return found
+
+
+def _left(side: Side, units: Units, last: int) -> tuple[str, ...]:
+    """Which rows were not looked at, in words."""
+    looked_at = [table for tables in units.values() for table in tables]
+    partly, none = sum(1 for table in looked_at if table.newest), len(side.tables) - len(looked_at)
+    return (
+        *([f"of {count(partly, 'table')} the newest {last:,} rows alone were looked at"] if partly else []),
+        *([f"the rows of {count(none, 'table')} were not looked at"] if none else []),
+    )
+
+
+def _units(side: Side, *, partitions: bool) -> Units:
     """What is compared as one: each table, or all partitions of a table together."""
     found: dict[str, tuple[Table, ...]] = {}
     for table in side.tables.values():
@@ -189,9 +211,7 @@ def _alike(ours: tuple[Table, ...], theirs: tuple[Table, ...]) -> bool:
     return len({(table.columns, table.forms) for table in (*ours, *theirs)}) == 1
 
 
-async def _explained(
-    ours: Side, theirs: Side, name: str, units: list[dict[str, tuple[Table, ...]]], digests: list[Digest]
-) -> str:
+async def _explained(ours: Side, theirs: Side, name: str, units: list[Units], digests: list[Digest]) -> str:
     """What differs in a table whose sums differ; empty when every row's text is the same on both sides."""
     mine, other = (together(name, side[name]) for side in units)
     rows = f"{count(digests[0].rows, 'row')} on the source, {count(digests[1].rows, 'row')} on the target"

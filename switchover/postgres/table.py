@@ -36,10 +36,16 @@ ARRAY(SELECT a.attname::text FROM pg_index i, unnest(i.indkey) WITH ORDINALITY k
       AND k.place <= i.indnkeyatts ORDER BY a.attname COLLATE "C")
 """
 
+_COUNTER = """
+coalesce((SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+  WHERE i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
+  AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)), '')
+"""
+
 _TABLES = f"""
 SELECT format('%%I.%%I', n.nspname, c.relname), n.nspname, c.relname, pg_relation_size(c.oid), f.names, f.forms,
   {_KEY.format("c.oid")}, quote_ident(m.nspname) || '.' || quote_ident(o.relname), {_KEY.format("o.oid")},
-  coalesce(e.condition, ''), c.relkind = 'm'
+  coalesce(e.condition, ''), c.relkind = 'm', {_COUNTER}
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN LATERAL ({_FORM}) AS f(names, forms)
 LEFT JOIN pg_class o ON c.relispartition AND o.oid = pg_partition_root(c.oid)
 LEFT JOIN pg_namespace m ON m.oid = o.relnamespace
@@ -82,6 +88,10 @@ class Table:
     """Which of an extension's rows are the user's, as the extension has said it."""
     view: bool = False
     """Whether it is a materialized view."""
+    counter: str = ""
+    """The column that is its primary key, where that is one whole number; of such a table the newest rows are known."""
+    newest: int = 0
+    """How many of its newest rows, by that key, it stands for; 0 for all."""
     parts: tuple[Table, ...] = ()
     """The tables that this one stands for, all partitions together."""
 
@@ -98,6 +108,10 @@ class Table:
             return sql.SQL("({}) AS r").format(sql.SQL(" UNION ALL ").join(each))
         if self.condition:
             return sql.SQL("(SELECT ctid, * FROM ONLY {} {}) AS r").format(self.identifier, sql.SQL(self.condition))
+        if self.newest:
+            return sql.SQL("(SELECT ctid, * FROM ONLY {} ORDER BY {} DESC LIMIT {}) AS r").format(
+                self.identifier, sql.Identifier(self.counter), sql.Literal(self.newest)
+            )
         return sql.SQL("ONLY {} AS r").format(self.identifier)
 
     @property
@@ -110,6 +124,11 @@ class Table:
         key = self.key if set(self.key) <= set(columns) else ()
         kept = [pair for pair in zip(self.columns, self.forms, strict=True) if pair[0] in columns]
         return replace(self, columns=tuple(name for name, _ in kept), forms=tuple(form for _, form in kept), key=key)
+
+
+def newest(table: Table, rows: int) -> Table:
+    """The same table, of which only that many rows with the highest keys are looked at."""
+    return replace(table, newest=rows, bytes=0)
 
 
 async def read_tables(session: AsyncConnection, *, views: bool = False) -> tuple[Table, ...]:

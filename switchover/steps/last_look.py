@@ -1,4 +1,7 @@
-"""The comparison while writes are paused: what there is time for, the smallest tables first."""
+"""The comparison while writes are paused: what there is time for, the smallest tables first.
+
+Of the others it is the newest rows: a link that has lost something on its way has lost it at its end.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from switchover.postgres.compare import compare
 from switchover.postgres.connect import connect, told
 from switchover.postgres.table import read_tables
 from switchover.steps.copying import comparison_fact, in_words
-from switchover.words import count, duration
+from switchover.words import duration, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,9 +28,16 @@ if TYPE_CHECKING:
     from switchover.steps.turn import Turn
 
 
+AT_LEAST = 16_000_000
+"""Bytes that are compared in less than a tenth of a second."""
+
+NEWEST = 1000
+"""Rows that are looked at of a table for which there is no time."""
+
+
 def last_look_action(turn: Turn) -> Action:
-    """The schema, every sequence, and the rows of as many tables as there is time for, the smallest first."""
-    context = turn.context
+    """The schema, every sequence, as many tables as there is time for, and the newest rows of all others."""
+    context, spec = turn.context, turn.context.spec.replicate
 
     async def observe() -> Seen:
         done = context.pause.compared
@@ -39,7 +49,7 @@ def last_look_action(turn: Turn) -> Action:
         with told(now.publisher):
             async with await connect(now.publisher, context.app) as session:
                 tables = await read_tables(session)
-        chosen = affordable(tables, _whole_s(context), context.spec.replicate.compare.total_seconds())
+        chosen = affordable(tables, _whole_s(context), spec.compare.total_seconds())
         result = await compare(
             now.publisher,
             now.subscriber,
@@ -48,31 +58,33 @@ def last_look_action(turn: Turn) -> Action:
             views=False,
             jobs=context.spec.database.jobs,
             only=None if len(chosen) == len(tables) else chosen,
+            last=NEWEST,
         )
         if result.verdict is Sameness.DIFFERS:
             raise ActionFailed(f"the two sides are not the same: {in_words(result)}")
-        left = len(tables) - len(chosen)
-        context.pause.compared = {
-            **comparison_fact(result),
-            "left_out": f"the rows of {count(left, 'table')}" if left else "nothing",
-        }
+        context.pause.compared = {**comparison_fact(result), "left_out": list(result.differences)}
         return {"compare_s": round(time.monotonic() - started, 3)}
 
     return Action(
         "compare-final",
-        "compare schema, sequences, and the rows of as many tables as there is time for",
+        "compare schema, sequences, and as many rows as there is time for",
         observe,
         apply,
-        does=(f"for about {duration(context.spec.replicate.compare)} at most, by the rehearsal; the smallest first",),
+        does=(
+            f"whole tables, the smallest first: {size(AT_LEAST)} and what {duration(spec.compare)} has time for",
+            f"of each other one the newest {NEWEST:,} rows, where its key is one whole number",
+        ),
     )
 
 
 def affordable(tables: Sequence[Table], whole_s: float | None, seconds: float) -> tuple[str, ...]:
-    """The tables, smallest first, that can be compared in that time when all of them take ``whole_s``."""
-    if whole_s is None:
-        return ()
+    """The tables, smallest first, that can be compared in that time when all of them take ``whole_s``.
+
+    As many as ``AT_LEAST`` bytes hold are compared in any case.
+    """
     chosen: list[str] = []
-    room = sum(each.bytes for each in tables) * seconds / max(whole_s, 0.001)
+    known = sum(each.bytes for each in tables) * seconds / max(whole_s, 0.001) if whole_s is not None else 0.0
+    room = max(known, AT_LEAST)
     for table in sorted(tables, key=lambda each: (each.bytes, each.name)):
         room -= table.bytes
         if room < 0:

@@ -57,7 +57,7 @@ def test_a_wrong_table_of_compose_files_is_named(plan: Path, new: str, says: str
 def test_a_live_copy_has_its_defaults(plan: Path) -> None:
     plan.write_text(plan.read_text().replace("[dns]", 'method = "replicate"\n[replicate]\nbudget = "1m"\n[dns]'))
     live = load(plan).spec.replicate
-    assert (live.budget, live.compare) == (timedelta(minutes=1), timedelta(seconds=2))
+    assert (live.budget, live.compare) == (timedelta(minutes=1), timedelta(0))
     assert (live.source, live.target, live.uncompared) == (None, None, None)
 
 

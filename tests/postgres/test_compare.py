@@ -194,6 +194,23 @@ async def test_rows_without_a_key_are_shown_by_where_they_lie(pair: Pair) -> Non
     assert differences.count("(0,") == EXAMPLES
 
 
+async def test_where_there_is_no_time_for_all_the_newest_rows_are_looked_at(pair: Pair) -> None:
+    pair.both(
+        "CREATE TABLE long (id int8 PRIMARY KEY, v text); INSERT INTO long SELECT g, g FROM generate_series(1, 90) g; "
+        "CREATE TABLE short (id uuid PRIMARY KEY); CREATE TABLE loose (x int); CREATE TABLE other (a text PRIMARY KEY)"
+    )
+    some = {"only": ("public.short",), "last": 10}
+    left = "of 1 table the newest 10 rows alone were looked at; the rows of 2 tables were not looked at"
+    assert await said(pair, **some) == (Verdict.INCOMPLETE, left)
+    pair.target.run("UPDATE long SET v = 'x' WHERE id = 80")
+    assert await said(pair, **some) == (Verdict.INCOMPLETE, left)
+    pair.target.run("UPDATE long SET v = 'x' WHERE id = 81; DELETE FROM long WHERE id = 90")
+    verdict, differences = await said(pair, **some)
+    assert verdict is Verdict.DIFFERS
+    assert "missing (90)" in differences
+    assert "(81) in v" in differences
+
+
 async def test_a_table_of_other_columns_is_told_by_its_columns(alike: Pair) -> None:
     alike.target.run("ALTER TABLE t ADD more int")
     verdict, differences = await said(alike)

@@ -15,18 +15,18 @@ def table(name: str, size: int) -> Table:
     return Table(name, "public", name, size, ("id",), ("int8",), ("id",), None)
 
 
-TABLES = (table("big", 97 * MEGABYTE), table("small", MEGABYTE), table("middle", 2 * MEGABYTE))
+TABLES = (table("big", 1970 * MEGABYTE), table("small", 10 * MEGABYTE), table("middle", 20 * MEGABYTE))
 
 
 @pytest.mark.parametrize(
     ("whole_s", "seconds", "chosen"),
     [
-        (100.0, 2.0, ("small",)),
-        (100.0, 3.0, ("small", "middle")),
-        (100.0, 0.0, ()),
+        (100.0, 0.0, ("small",)),
+        (100.0, 1.0, ("small",)),
+        (100.0, 2.0, ("small", "middle")),
         (1.5, 2.0, ("small", "middle", "big")),
         (0.0, 2.0, ("small", "middle", "big")),
-        (None, 2.0, ()),
+        (None, 2.0, ("small",)),
     ],
 )
 def test_the_smallest_first_as_long_as_there_is_time(
