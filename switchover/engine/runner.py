@@ -13,7 +13,7 @@ from switchover.engine.action import Action, ActionFailed, Facts, Seen, Waiting,
 from switchover.engine.step import Verdict
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import STEP
-from switchover.plan.progress import ActionState, Progress, StepState, StepStatus, fold, touched
+from switchover.plan.progress import ActionState, Folding, Progress, StepState, StepStatus, touched
 from switchover.plan.spec import digest, subtree
 from switchover.words import plain
 
@@ -81,6 +81,10 @@ class Runner:
     """Errors of the adapters, worded for the operator; anything else is named a defect, and undone all the same."""
     defect: Exception | None = None
     """The first error nobody expected, for the caller to show with its traceback."""
+    _folding: Folding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._folding = Folding(self.spec)
 
     @property
     def _trouble(self) -> tuple[type[Exception], ...]:
@@ -88,7 +92,7 @@ class Runner:
 
     def progress(self) -> Progress:
         """Where everything stands now."""
-        return fold(self.spec, self.journal.entries)
+        return self._folding.progress(self.journal.entries)
 
     async def run(self, step: Step) -> Outcome:
         """Run one step as far as it goes: to its end, to a hold, or to a failure and its undo."""

@@ -189,9 +189,34 @@ class Progress:
 
 def fold(spec: Spec, entries: Sequence[Entry]) -> Progress:
     """Fold the journal over the steps; a pure function of its arguments."""
-    story = _Story()
-    for entry in entries:
-        story.tell(entry)
+    return Folding(spec).progress(entries)
+
+
+class Folding:
+    """A journal folded as it grows: what was told once is not told again, however long it is."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._story = _Story()
+        self._told: list[Entry] = []
+        self._progress: Progress | None = None
+
+    def progress(self, entries: Sequence[Entry]) -> Progress:
+        """The same as ``fold``, for a journal that goes on where the last one ended; any other is told anew."""
+        known = len(self._told)
+        if known > len(entries) or (known and entries[known - 1] is not self._told[-1]):
+            self._story, self._told, known = _Story(), [], 0
+        elif known == len(entries) and self._progress is not None:
+            return self._progress
+        for entry in entries[known:]:
+            self._story.tell(entry)
+            self._told.append(entry)
+        self._progress = _judged(self._spec, self._story, self._told)
+        return self._progress
+
+
+def _judged(spec: Spec, story: _Story, entries: Sequence[Entry]) -> Progress:
+    """Where every step stands after what was told."""
     steps: list[StepState] = []
     done: set[StepName] = set()
     for info in steps_of(spec.database.method):
@@ -209,7 +234,7 @@ def fold(spec: Spec, entries: Sequence[Entry]) -> Progress:
         next=following,
         hold=hold,
         run=story.run,
-        attested=story.attested,
+        attested=dict(story.attested),
         decisions=tuple(story.decisions),
         epoch=story.run.epoch if story.run else 0,
         head=entries[-1].chain if entries else "",

@@ -59,8 +59,8 @@ _NEEDLESS = {"keepalives", *_LIVENESS, "fallback_application_name", "application
 """What a client program does well without; none of them but application_name has an environment variable."""
 
 _PIN = """
-SELECT pg_catalog.set_config(s.name, w.value, false) FROM unnest(%s::text[], %s::text[]) AS w(name, value)
-JOIN pg_catalog.pg_settings s ON s.name = w.name
+SELECT pg_catalog.set_config(w.name, w.value, false) FROM unnest(%s::text[], %s::text[]) AS w(name, value)
+WHERE pg_catalog.current_setting(w.name, true) IS NOT NULL
 """
 _UNREADABLE = "the connection text cannot be read; check its quotes and its %-escapes"
 _LOST = ("08", "57P", "53300")
@@ -181,12 +181,24 @@ def told(db: Database) -> Iterator[None]:
 
 
 async def database_name(db: Database, app: str) -> str:
-    """The name of the database a session gets, also where only a service file knows it."""
-    named = dict(db.params).get("dbname")
+    """The name of the database a session gets; the server is asked where neither text nor service nor environment say.
+
+    Raises BadConninfo when no file has the service.
+    """
+    named = _named(db)
     if named is not None:
         return named
     async with await connect(db, app) as session:
         return session.info.dbname
+
+
+def _named(db: Database) -> str | None:
+    """What libpq would go by, in its order: the text, the service, the environment."""
+    params = dict(db.params)
+    service = params.get("service") or os.environ.get("PGSERVICE")
+    if "dbname" not in params and service is not None:
+        params = _service(service, params.get("servicefile"))
+    return params.get("dbname") or os.environ.get("PGDATABASE")
 
 
 def _misread(text: str, found: Mapping[str, str]) -> bool:

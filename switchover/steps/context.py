@@ -13,7 +13,7 @@ from switchover.dns.message import Endpoint
 from switchover.dns.providers import make_provider
 from switchover.plan import names
 from switchover.plan.decide import step_of
-from switchover.plan.progress import Progress, fold
+from switchover.plan.progress import Folding, Progress
 from switchover.plan.spec import expand
 from switchover.postgres.connect import Database
 from switchover.postgres.fence import Fence
@@ -84,6 +84,10 @@ class Context:
     findings: tuple[Finding, ...] = ()
     """What this run's preflight found."""
     authorities: dict[str, Authority] = field(default_factory=dict)
+    _folding: Folding = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._folding = Folding(self.spec)
 
     @property
     def app_prefix(self) -> str:
@@ -135,7 +139,7 @@ class Context:
         return Endpoint.parse(named) if named else None
 
     def progress(self) -> Progress:
-        return fold(self.spec, self.entries)
+        return self._folding.progress(self.entries)
 
     def facts(self, name: StepName) -> dict[str, Json]:
         """What an earlier step found."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from switchover.engine.action import Action, ActionFailed, Seen
 from switchover.engine.step import Verdict
+from switchover.postgres.compare import Verdict as Sameness
+from switchover.postgres.compare import compare
 from switchover.postgres.connect import connect, told
 from switchover.postgres.errors import PostgresError
 from switchover.postgres.replication.backwards import announce, prepare_back
@@ -25,6 +27,7 @@ from switchover.postgres.replication.subscription import disable, enable, find_s
 from switchover.postgres.replication.written import rows_written
 from switchover.postgres.sequences import set_sequences
 from switchover.postgres.together import both
+from switchover.steps.copying import in_words
 from switchover.steps.fencing import fence_action
 from switchover.steps.last_look import last_look_action
 from switchover.steps.links import LITTLE, place_of
@@ -105,6 +108,7 @@ def ready_action(turn: Turn) -> Action:
                 raise ActionFailed(f"it has not caught up within {duration(READY_S)}: {says} are left")
             live.progress(f"behind by {says}", 0, 0, "bytes")
             await asyncio.sleep(LOOK_EVERY_S)
+        await _refuse_apart(turn, now, live)
         caught_up.update(behind=behind)
         return {}
 
@@ -123,7 +127,10 @@ def ready_action(turn: Turn) -> Action:
         observe,
         apply,
         undo,
-        does=("CHECKPOINT on both sides, where permitted", f"wait until less than {size(LITTLE)} is left"),
+        does=(
+            "CHECKPOINT on both sides, where permitted",
+            f"wait until less than {size(LITTLE)} is left; compare everything but rows and sequences",
+        ),
         undoes="the way back is removed, and the link goes on as before",
         deadline_s=READY_S + 60,
         only_tidies=True,
@@ -157,6 +164,26 @@ def announce_action(turn: Turn) -> Action:
         ),
         deadline_s=READY_S,
     )
+
+
+async def _refuse_apart(turn: Turn, now: Link, live: Live) -> None:
+    """What will be compared while writes are paused, but for rows: whatever differs is better found before.
+
+    By the way it opens the sessions of that comparison, and fills their caches.
+    """
+    jobs = turn.context.spec.database.jobs
+    look_alike = compare(
+        now.publisher,
+        now.subscriber,
+        turn.context.app,
+        on_progress=live.progress,
+        sequences=False,
+        views=False,
+        jobs=jobs,
+        only=(),
+    )
+    if (result := await look_alike).verdict is Sameness.DIFFERS:
+        raise ActionFailed(f"the two sides are not the same: {in_words(result)}")
 
 
 async def _checkpoint(db: Database, app: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from switchover.plan.decide import step_of
 from switchover.plan.journal import What
 from switchover.plan.outline import StepName
-from switchover.plan.progress import ActionState, fold, touched
+from switchover.plan.progress import ActionState, Folding, fold, touched
 from tests.report.conftest import Story
 
 
@@ -37,3 +37,14 @@ def test_a_second_intent_does_not_hide_the_settings_of_before_the_first() -> Non
     assert fence(story).before == {"limit": 50}
     story.tell(StepName.CUTOVER, What.UNDONE, "fence-source", proof={})
     assert not touched(fence(story))
+
+
+def test_a_journal_that_grows_is_told_as_if_it_were_read_anew_and_another_one_is_not_mixed_in() -> None:
+    story, other = Story(), Story()
+    for each in (story, other):
+        each.prepare()
+    story.cut_over()
+    folding = Folding(story.spec)
+    for known in (*range(len(story.entries) + 1), 3, len(story.entries)):
+        assert folding.progress(story.entries[:known]) == fold(story.spec, story.entries[:known])
+    assert folding.progress(other.entries) == fold(story.spec, other.entries)
