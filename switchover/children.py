@@ -134,7 +134,7 @@ class Children:
 
 
 async def _read(stream: asyncio.StreamReader | None, said: deque[str], on_line: Callable[[str], None] | None) -> None:
-    assert stream is not None  # noqa: S101  a pipe was asked for
+    assert stream is not None  # a pipe was asked for
     rest = b""
     while chunk := await stream.read(65536):
         *lines, rest = (rest + chunk).split(b"\n")

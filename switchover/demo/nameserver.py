@@ -91,7 +91,7 @@ class Server:
 
     def _answer(self, query: dns.message.Message) -> dns.message.Message:
         origin = self.served.zone.origin
-        assert origin is not None  # noqa: S101  it was loaded with one
+        assert origin is not None  # it was loaded with one
         if not query.question[0].name.is_subdomain(origin):
             return _code(query, dns.rcode.REFUSED)
         reply = rules.answer(query, origin, self.served.version)
@@ -115,7 +115,7 @@ def _code(query: dns.message.Message, code: dns.rcode.Rcode) -> dns.message.Mess
 def _refuse_signature(wire: bytes, error: dns.rcode.Rcode) -> dns.message.Message:
     """NOTAUTH with the TSIG error and no signature (RFC 8945 5.2; it would sign BADTIME)."""
     query = dns.message.from_wire(wire, keyring=False)
-    assert query.tsig is not None  # noqa: S101  its signature is what was wrong
+    assert query.tsig is not None  # its signature is what was wrong
     reply = _code(query, dns.rcode.NOTAUTH)
     tsig = dns.rdtypes.ANY.TSIG.TSIG(  # type: ignore[no-untyped-call]
         dns.rdataclass.ANY,

@@ -77,7 +77,7 @@ class Processes:
     def run(self, program: Program, on_line: Callable[[str], None]) -> int:
         """Run it to its end, hand over each line it writes, and return its exit code."""
         child = self._spawn(program, subprocess.PIPE)
-        assert child.stdout is not None  # noqa: S101  a pipe was asked for
+        assert child.stdout is not None  # a pipe was asked for
         with child.stdout as out:
             for line in out:
                 on_line(plain(line).rstrip())
@@ -164,7 +164,7 @@ class Processes:
         for program, child in reversed(self._running):
             _end(child, program.stop, 5.0)
         self._running.clear()
-        assert self._janitor.stdin is not None  # noqa: S101  a pipe was asked for
+        assert self._janitor.stdin is not None  # a pipe was asked for
         with contextlib.suppress(OSError):
             self._janitor.stdin.close()
         self._janitor.wait()
@@ -177,7 +177,7 @@ class Processes:
         return next(child for program, child in reversed(self._running) if program.name == name)
 
     def _tell_janitor(self, pid: int) -> None:
-        assert self._janitor.stdin is not None  # noqa: S101  a pipe was asked for
+        assert self._janitor.stdin is not None  # a pipe was asked for
         self._janitor.stdin.write(b"%d\n" % pid)
         self._janitor.stdin.flush()
 

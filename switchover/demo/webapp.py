@@ -51,7 +51,7 @@ class Shop:
         """Take an order; it is committed when this returns its number."""
         with self._connection() as connection:
             row = connection.execute(_PLACE, (token,)).fetchone()
-        assert row is not None  # noqa: S101  the statement returns a row or raises
+        assert row is not None  # the statement returns a row or raises
         return int(str(row[0]))
 
     def find(self, token: str) -> int | None:

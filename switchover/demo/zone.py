@@ -30,7 +30,7 @@ _APEX_ONLY = (dns.rdatatype.SOA, dns.rdatatype.NS)
 def load(text: str, origin: str) -> dns.versioned.Zone:
     """A zone from its master file (RFC 1035 5)."""
     zone = dns.zone.from_text(text, origin, relativize=False, zone_factory=dns.versioned.Zone)
-    assert isinstance(zone, dns.versioned.Zone)  # noqa: S101  the factory makes these
+    assert isinstance(zone, dns.versioned.Zone)  # the factory makes these
     return zone
 
 
@@ -53,7 +53,7 @@ def answer(query: dns.message.Message, origin: dns.name.Name, zone: Transaction)
                 reply.answer.append(_rrset(found[0].target, target))
         return reply
     soa = zone.get(origin, dns.rdatatype.SOA)
-    assert soa is not None  # noqa: S101  a zone does not load without one
+    assert soa is not None  # a zone does not load without one
     negative = dns.rdataset.from_rdata(min(soa.ttl, soa[0].minimum), soa[0])  # RFC 2308 3
     reply.authority.append(_rrset(origin, negative))
     if not any(known.is_subdomain(name) for known in zone.iterate_names()):
@@ -81,7 +81,7 @@ def _cut(
 
 def _refer(reply: dns.message.Message, cut: dns.name.Name, zone: Transaction) -> None:
     servers = zone.get(cut, dns.rdatatype.NS)
-    assert servers is not None  # noqa: S101  that is what makes it a cut
+    assert servers is not None  # that is what makes it a cut
     reply.authority.append(_rrset(cut, servers))
     for server in servers:
         glue = zone.get(server.target, dns.rdatatype.A)

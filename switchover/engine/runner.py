@@ -284,7 +284,7 @@ class Runner:
 
     async def _undo_one(self, step: Step, action: Action, state: ActionState) -> str:
         """Undo one action; returns why it could not be, empty when it was."""
-        assert action.undo is not None  # noqa: S101  the caller chose those that have one
+        assert action.undo is not None  # the caller chose those that have one
         self.live.step, self.live.action = step.name, action.id
         self._write(step, What.UNDO, action)
         try:

@@ -371,7 +371,7 @@ def _syntax(path: Path, text: str, message: str) -> Problem:
 
 
 def _problem(path: Path, lines: dict[tuple[str | int, ...], int], error: object) -> Problem:
-    assert isinstance(error, dict)  # noqa: S101  pydantic's own shape
+    assert isinstance(error, dict)  # pydantic's own shape
     where = tuple(part for part in error["loc"] if part != "from_")
     key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in where).replace(".[", "[")
     message = str(error["msg"]).removeprefix("Value error, ")

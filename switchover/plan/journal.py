@@ -86,7 +86,7 @@ class NotAnEntry(ValueError):
 def seal(draft: Draft, seq: int, at: datetime, who: str, before: str) -> Entry:
     """The draft with its place in the chain after ``before``; its values cleaned to what the file can hold."""
     data = clean(dict(draft.data))
-    assert isinstance(data, dict)  # noqa: S101  a dict is cleaned to a dict
+    assert isinstance(data, dict)  # a dict is cleaned to a dict
     at = at.astimezone(UTC).replace(microsecond=at.microsecond // 1000 * 1000)
     entry = Entry(seq, at, plain(who, 200), plain(draft.step, 100), plain(draft.action, 300), draft.what, data, "")
     return replace(entry, chain=chain_of(entry, before))

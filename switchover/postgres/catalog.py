@@ -21,18 +21,18 @@ def _acl(column: str, usual: str) -> str:
     """What was granted beyond the usual privileges, and what of them was revoked."""
 
     def items(acl: str) -> str:
-        return f"SELECT {_ITEM} FROM aclexplode({acl}) a WHERE a.privilege_type <> %(ignored)s"  # noqa: S608
+        return f"SELECT {_ITEM} FROM aclexplode({acl}) a WHERE a.privilege_type <> %(ignored)s"
 
     mine, theirs = items(column), items(usual)
     return f"""(SELECT string_agg(x.item, ' ' ORDER BY x.item COLLATE "C") FROM (
       SELECT '+' || p.item FROM ({mine} EXCEPT {theirs}) AS p(item)
       UNION ALL SELECT '-' || m.item FROM ({theirs} EXCEPT {mine}) AS m(item)) AS x(item)
-      WHERE {column} IS NOT NULL)"""  # noqa: S608  constants only
+      WHERE {column} IS NOT NULL)"""
 
 
 def _own(catalog: str, oid: str) -> str:
     return (
-        f"NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalog}'::regclass AND x.objid = {oid} "  # noqa: S608
+        f"NOT EXISTS (SELECT 1 FROM pg_depend x WHERE x.classid = '{catalog}'::regclass AND x.objid = {oid} "
         "AND x.deptype = 'e')"
     )
 
@@ -59,7 +59,7 @@ _IDENTITY = "CASE WHEN c.relispartition AND %(floor)s < 170000 THEN '' ELSE a.at
 _OPTION = """split_part(o, '=', 1) || CASE WHEN %(key)s <> '' THEN '=#' ||
   left(encode(sha256(convert_to(%(key)s || o, getdatabaseencoding())), 'hex'), 16) ELSE '' END"""
 _DIGEST = f"""CASE WHEN {{0}} IS NOT NULL THEN
-  ARRAY(SELECT {_OPTION} FROM unnest({{0}}) o ORDER BY o COLLATE "C") END"""  # noqa: S608  constants only
+  ARRAY(SELECT {_OPTION} FROM unnest({{0}}) o ORDER BY o COLLATE "C") END"""
 """Options may hold passwords, so a difference shows each by its name and a keyed hash. A dump sorts them."""
 
 _WORDED = "replace(i.identity, ' on language ', ' language ')"
@@ -71,7 +71,7 @@ def _plain(catalog: str, facts: str, where: str = "true") -> str:
     return f"""
         SELECT concat(i.type, ' ', {_WORDED}), ROW({facts})::text
         FROM {catalog} t, pg_identify_object('{catalog}'::regclass, t.oid, 0) i
-        WHERE t.oid >= 16384 AND i.schema IS DISTINCT FROM 'switchover' AND {_own(catalog, "t.oid")} AND {where}"""  # noqa: S608
+        WHERE t.oid >= 16384 AND i.schema IS DISTINCT FROM 'switchover' AND {_own(catalog, "t.oid")} AND {where}"""
 
 
 def _others(catalog: str, acl: str, owner: str, kind: str) -> str:
@@ -82,7 +82,7 @@ def _others(catalog: str, acl: str, owner: str, kind: str) -> str:
         LEFT JOIN pg_init_privs p ON p.classoid = '{catalog}'::regclass AND p.objoid = t.oid AND p.objsubid = 0,
         pg_identify_object('{catalog}'::regclass, t.oid, 0) i
         WHERE t.{acl} IS NOT NULL AND t.{acl} IS DISTINCT FROM p.initprivs
-        AND (t.oid < 16384 OR NOT {_own(catalog, "t.oid")}) AND {_acl(f"t.{acl}", usual)} IS NOT NULL"""  # noqa: S608
+        AND (t.oid < 16384 OR NOT {_own(catalog, "t.oid")}) AND {_acl(f"t.{acl}", usual)} IS NOT NULL"""
 
 
 QUERIES: dict[str, str] = {
@@ -94,7 +94,7 @@ QUERIES: dict[str, str] = {
           {_acl("n.nspacl", "coalesce(d.initprivs, acldefault('n', n.nspowner))")})::text
         FROM pg_namespace n
         LEFT JOIN pg_init_privs d ON d.objoid = n.oid AND d.classoid = 'pg_namespace'::regclass
-        WHERE {_SCHEMA} AND {_own("pg_namespace", "n.oid")}""",  # noqa: S608
+        WHERE {_SCHEMA} AND {_own("pg_namespace", "n.oid")}""",
     "relation": f"""
         SELECT format('%I.%I', n.nspname, c.relname), ROW(
           CASE WHEN c.relkind = 'p' AND NOT %(partitions)s THEN 'r' ELSE c.relkind END, c.relpersistence,
@@ -109,7 +109,7 @@ QUERIES: dict[str, str] = {
           (SELECT ROW(s.srvname, {_DIGEST.format("f.ftoptions")})::text FROM pg_foreign_table f
             JOIN pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid))::text
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_RELATION}""",  # noqa: S608
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND {_RELATION}""",
     "column": f"""
         SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname), ROW(format_type(a.atttypid, a.atttypmod),
           a.attnotnull, {_IDENTITY}, a.attgenerated, a.attstorage, {_OPTIONS}, {_DIGEST.format("a.attfdwoptions")},
@@ -120,7 +120,7 @@ QUERIES: dict[str, str] = {
         FROM pg_attribute a {_JOIN.format("a.attrelid")}
         LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
         WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
-        AND {_RELATION}""",  # noqa: S608
+        AND {_RELATION}""",
     "constraint": f"""
         SELECT format('%I on %s', k.conname,
             CASE WHEN k.conrelid <> 0 THEN k.conrelid::regclass::text ELSE k.contypid::regtype::text END),
@@ -128,7 +128,7 @@ QUERIES: dict[str, str] = {
         FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
         WHERE (k.contype <> 'n' OR %(floor)s >= 180000) AND NOT (k.contype = 'f' AND k.conparentid <> 0) AND {_SCHEMA}
         AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = k.conrelid AND NOT {_WHOLE})
-        AND {_own("pg_class", "k.conrelid")} AND {_own("pg_type", "k.contypid")}""",  # noqa: S608
+        AND {_own("pg_class", "k.conrelid")} AND {_own("pg_type", "k.contypid")}""",
     "index": f"""
         SELECT format('%I.%I', n.nspname, c.relname), ROW(
           CASE WHEN %(partitions)s THEN pg_get_indexdef(i.indexrelid)
@@ -136,26 +136,26 @@ QUERIES: dict[str, str] = {
           i.indisreplident, i.indisclustered, {_TABLESPACE},
           ARRAY(SELECT nullif(a.attstattarget, -1) FROM pg_attribute a WHERE a.attrelid = c.oid ORDER BY a.attnum),
           ARRAY(SELECT h.inhparent::regclass::text FROM pg_inherits h WHERE h.inhrelid = c.oid))::text
-        FROM pg_index i {_JOIN.format("i.indexrelid")} WHERE {_RELATION} AND {_own("pg_class", "i.indrelid")}""",  # noqa: S608
+        FROM pg_index i {_JOIN.format("i.indexrelid")} WHERE {_RELATION} AND {_own("pg_class", "i.indrelid")}""",
     "trigger": f"""
         SELECT format('%I on %s', t.tgname, t.tgrelid::regclass), ROW(pg_get_triggerdef(t.oid), t.tgenabled)::text
-        FROM pg_trigger t {_JOIN.format("t.tgrelid")} WHERE NOT t.tgisinternal AND {_RELATION}""",  # noqa: S608
+        FROM pg_trigger t {_JOIN.format("t.tgrelid")} WHERE NOT t.tgisinternal AND {_RELATION}""",
     "triggers of a key": f"""
         SELECT format('%I on %s', k.conname, k.conrelid::regclass), string_agg(t.tgenabled::text, ' ' ORDER BY t.tgtype)
         FROM pg_trigger t JOIN pg_constraint k ON k.oid = t.tgconstraint {_JOIN.format("t.tgrelid")}
-        WHERE t.tgisinternal AND t.tgenabled <> 'O' AND {_RELATION} GROUP BY 1""",  # noqa: S608
+        WHERE t.tgisinternal AND t.tgenabled <> 'O' AND {_RELATION} GROUP BY 1""",
     "view": f"""
         SELECT format('%I.%I', n.nspname, c.relname), replace(pg_get_viewdef(c.oid), '( VALUES', '(VALUES')
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind IN ('v', 'm') AND {_RELATION}""",  # noqa: S608
+        WHERE c.relkind IN ('v', 'm') AND {_RELATION}""",
     "rule": f"""
         SELECT format('%I on %s', r.rulename, r.ev_class::regclass), concat(pg_get_ruledef(r.oid), ' ', r.ev_enabled)
-        FROM pg_rewrite r {_JOIN.format("r.ev_class")} WHERE r.rulename <> '_RETURN' AND {_RELATION}""",  # noqa: S608
+        FROM pg_rewrite r {_JOIN.format("r.ev_class")} WHERE r.rulename <> '_RETURN' AND {_RELATION}""",
     "policy": f"""
         SELECT format('%I on %s', p.polname, p.polrelid::regclass), ROW(p.polcmd, p.polpermissive,
           ARRAY(SELECT CASE WHEN o = 0 THEN 'public' ELSE pg_get_userbyid(o) END FROM unnest(p.polroles) o ORDER BY 1),
           pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))::text
-        FROM pg_policy p {_JOIN.format("p.polrelid")} WHERE {_RELATION}""",  # noqa: S608
+        FROM pg_policy p {_JOIN.format("p.polrelid")} WHERE {_RELATION}""",
     "function": f"""
         SELECT p.oid::regprocedure::text, ROW(CASE WHEN p.prokind = 'a' THEN
             (SELECT ROW(g.aggkind, g.aggnumdirectargs, g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggserialfn,
@@ -168,7 +168,7 @@ QUERIES: dict[str, str] = {
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
         WHERE {_SCHEMA} AND {_own("pg_proc", "p.oid")} AND NOT EXISTS (SELECT FROM pg_depend x
           WHERE x.classid = 'pg_proc'::regclass AND x.objid = p.oid AND x.deptype = 'i'
-          AND x.refclassid = 'pg_type'::regclass)""",  # noqa: S608
+          AND x.refclassid = 'pg_type'::regclass)""",
     "type": f"""
         SELECT format('%I.%I', n.nspname, t.typname), ROW(t.typtype, pg_get_userbyid(t.typowner),
           {_acl("t.typacl", "acldefault('T', t.typowner)")}, t.typnotnull,
@@ -181,19 +181,19 @@ QUERIES: dict[str, str] = {
             FROM pg_range g WHERE g.rngtypid = t.oid))::text
         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_class c ON c.oid = t.typrelid
         WHERE (t.typtype IN ('e', 'd', 'r') OR (t.typtype = 'b' AND t.typcategory <> 'A') OR c.relkind = 'c'
-          OR NOT t.typisdefined) AND {_SCHEMA} AND {_own("pg_type", "t.oid")}""",  # noqa: S608
+          OR NOT t.typisdefined) AND {_SCHEMA} AND {_own("pg_type", "t.oid")}""",
     "sequence": f"""
         SELECT format('%I.%I', n.nspname, c.relname), ROW(s.seqtypid::regtype, s.seqstart, s.seqincrement,
           s.seqmax, s.seqmin, s.seqcache, s.seqcycle, (SELECT format('%s.%I', d.refobjid::regclass, a.attname)
             FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
             WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND d.classid = 'pg_class'::regclass
             AND d.refclassid = 'pg_class'::regclass LIMIT 1))::text
-        FROM pg_sequence s {_JOIN.format("s.seqrelid")} WHERE {_RELATION}""",  # noqa: S608
+        FROM pg_sequence s {_JOIN.format("s.seqrelid")} WHERE {_RELATION}""",
     "extension": "SELECT e.extname, n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace",
     "event trigger": f"""
         SELECT t.evtname, ROW(t.evtevent, t.evtfoid::regproc, t.evtenabled, t.evttags,
           pg_get_userbyid(t.evtowner))::text
-        FROM pg_event_trigger t WHERE {_own("pg_event_trigger", "t.oid")}""",  # noqa: S608
+        FROM pg_event_trigger t WHERE {_own("pg_event_trigger", "t.oid")}""",
     "publication": """
         SELECT p.pubname, ROW(pg_get_userbyid(p.pubowner), p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete,
           p.pubtruncate, p.pubviaroot, coalesce(to_jsonb(p) ->> 'pubgencols', 'n'),
@@ -209,7 +209,7 @@ QUERIES: dict[str, str] = {
         SELECT concat_ws(' ', pg_get_userbyid(d.defaclrole), d.defaclobjtype,
             (SELECT nspname FROM pg_namespace WHERE oid = d.defaclnamespace)),
           {_acl("d.defaclacl", _DEFAULT_USUAL)}
-        FROM pg_default_acl d""",  # noqa: S608
+        FROM pg_default_acl d""",
     "comment": f"""
         SELECT concat(i.type, ' ', {_WORDED}), d.description
         FROM pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
@@ -223,7 +223,7 @@ QUERIES: dict[str, str] = {
         AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE d.classoid = 'pg_constraint'::regclass
           AND k.oid = d.objoid AND k.contype = 'n')
         AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classoid = 'pg_class'::regclass AND c.oid = d.objoid
-          AND c.relispartition AND NOT %(partitions)s)""",  # noqa: S608
+          AND c.relispartition AND NOT %(partitions)s)""",
     "security label": """
         SELECT concat(i.type, ' ', i.identity, ' by ', l.provider), l.label
         FROM pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
@@ -231,7 +231,7 @@ QUERIES: dict[str, str] = {
     "statistics": f"""
         SELECT format('%I.%I', n.nspname, s.stxname), ROW(pg_get_statisticsobjdef(s.oid),
           pg_get_userbyid(s.stxowner), nullif(s.stxstattarget, -1))::text
-        FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE {_SCHEMA}""",  # noqa: S608
+        FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace WHERE {_SCHEMA}""",
     "operator": _plain(
         "pg_operator",
         "t.oprcode, t.oprcom::regoperator, t.oprnegate::regoperator, t.oprrest, t.oprjoin, t.oprcanhash, "
@@ -287,7 +287,7 @@ QUERIES: dict[str, str] = {
     ),
     "user mapping": f"""
         SELECT concat(m.usename, ' on ', m.srvname), ROW({_DIGEST.format("m.umoptions")})::text
-        FROM pg_user_mappings m""",  # noqa: S608
+        FROM pg_user_mappings m""",
     "language": _plain(
         "pg_language",
         f"pg_get_userbyid(t.lanowner), t.lanpltrusted, {_acl('t.lanacl', _USUAL.format('l', 't.lanowner'))}",
@@ -324,7 +324,7 @@ LOCALE = """d.datcollate, d.datctype, coalesce(to_jsonb(d) ->> 'datlocprovider',
 """How a database sorts; before PostgreSQL 15 always by the C library, and by its own rules from 16 on."""
 
 BEYOND: dict[str, str] = {
-    "locale": f"SELECT 'database', ROW({LOCALE})::text FROM pg_database d WHERE datname = current_database()",  # noqa: S608
+    "locale": f"SELECT 'database', ROW({LOCALE})::text FROM pg_database d WHERE datname = current_database()",
     "version of extension": "SELECT extname, extversion FROM pg_extension",
     "subscription": """
         SELECT s.subname, ROW(s.subenabled, s.subpublications)::text FROM pg_subscription s
@@ -336,7 +336,7 @@ stand."""
 LARGE_OBJECTS = f"""
 SELECT count(*), sum(hashtextextended(ROW(m.oid, pg_get_userbyid(m.lomowner),
   {_acl("m.lomacl", "acldefault('L', m.lomowner)").replace("%(ignored)s", "''")})::text COLLATE "C", 1)::numeric)
-FROM pg_largeobject_metadata m"""  # noqa: S608  constants only
+FROM pg_largeobject_metadata m"""
 
 LARGE_OBJECT_BYTES = """
 SELECT sum(hashint8extended(hash_record_extended(ROW(o.oid, part, lo_get(o.oid, part * 1048576, 1048576)), 1), 2))

@@ -88,7 +88,7 @@ async def _change(ours: Side, theirs: Side, name: str, number: int) -> TableChan
     if mine is None or other is None:
         side = ours if mine is not None else theirs
         table = mine or other
-        assert table is not None  # noqa: S101  one of the two has it
+        assert table is not None  # one of the two has it
         rows = (await on(side, whole(side.sessions[number], table))).rows
         return TableChange(shown, 0, 0, rows, exact=True) if mine else TableChange(shown, rows, 0, 0, exact=True)
     common = set(mine.columns) & set(other.columns)

@@ -99,7 +99,7 @@ async def hold_snapshot(db: Database, app: str) -> tuple[AsyncConnection, str]:
         session = await connect(db, app)
         await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         row = await (await session.execute("SELECT pg_export_snapshot()")).fetchone()
-        assert row is not None  # noqa: S101  always one row
+        assert row is not None  # always one row
         return session, str(row[0])
 
 

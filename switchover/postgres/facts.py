@@ -67,7 +67,7 @@ async def server_facts(db: Database, app: str) -> ServerFacts:
 async def read_facts(session: AsyncConnection) -> ServerFacts:
     """The same, by a session there is."""
     row = await (await session.execute(_FACTS)).fetchone()
-    assert row is not None  # noqa: S101  one database, one role
+    assert row is not None  # one database, one role
     return ServerFacts(*(*row, await _permitted(session, _SYSTEM), await _permitted(session, _STARTED)))
 
 
@@ -83,5 +83,5 @@ async def _permitted(session: AsyncConnection, query: str) -> Any:
 async def write_mark(session: AsyncConnection) -> str:
     """The next transaction id the server will give out: as long as it stands still, nothing was written."""
     row = await (await session.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")).fetchone()
-    assert row is not None  # noqa: S101  always one row
+    assert row is not None  # always one row
     return str(row[0])

@@ -214,8 +214,8 @@ async def _set_settings(session: AsyncConnection, name: str) -> bool:
 
 async def _clock(session: AsyncConnection) -> datetime:
     row = await (await session.execute("SELECT clock_timestamp()")).fetchone()
-    assert row is not None  # noqa: S101  always one row
-    assert isinstance(row[0], datetime)  # noqa: S101
+    assert row is not None  # always one row
+    assert isinstance(row[0], datetime)
     return row[0]
 
 

@@ -92,7 +92,7 @@ async def fence_layers(db: Database, app: str) -> Layers:
     with told(db):
         async with await connect(db, app) as session:
             row = await (await session.execute(_ME)).fetchone()
-            assert row is not None  # noqa: S101  one database, one role
+            assert row is not None  # one database, one role
             role, name, superuser, owner, owned_by, superusers = row
             share = share_privileges(session.info.server_version)
             catalogs = await _rows(session, CATALOGS.format(share=share))

@@ -146,7 +146,7 @@ async def _begin(db: Database, session: AsyncConnection, catalogs: bool) -> _Tri
     """A session like any client's, which the setting must hold; what it shows decides what can be tried further."""
     await session.execute(_RESET)
     row = await (await session.execute(f"SELECT current_setting('{READ_ONLY}'), current_user".encode())).fetchone()
-    assert row is not None  # noqa: S101  always one row
+    assert row is not None  # always one row
     superuser = session.info.parameter_status("is_superuser") == "on"
     large_objects = catalogs or session.info.server_version >= LARGE_OBJECTS_HELD
     trial = _Trial(db.where, superuser, row[0] == "on", catalogs, large_objects)

@@ -214,7 +214,7 @@ async def _merge(
         mine, other = await anext(ours, None), await anext(theirs, None)
         while (mine is not None or other is not None) and not (examples_only and found.enough):
             if other is None or (mine is not None and mine[0] < other[0]):
-                assert mine is not None  # noqa: S101  one of the two is there
+                assert mine is not None  # one of the two is there
                 found.deleted += 1 if keyed else mine[1]
                 found.note("missing", mine[2])
                 mine = await anext(ours, None)

@@ -55,7 +55,7 @@ WHERE (c.relkind = 'r' OR (c.relkind = 'm' AND c.relispopulated AND %(views)s))
 AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'switchover') AND n.nspname !~ '^pg_(toast|temp)'
 AND (e.config IS NOT NULL OR NOT EXISTS (SELECT FROM pg_depend x WHERE x.objid = c.oid
   AND x.classid = 'pg_class'::regclass AND x.deptype = 'e'))
-"""  # noqa: S608  constants only
+"""
 """A table of an extension holds the extension's data, but for the rows of which the extension says that they are the
 user's: the condition begins with WHERE, and a dump takes these rows alone (pg_extension_config_dump)."""
 

@@ -128,7 +128,7 @@ class Feed(Child):
 
 async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[bytes]:
     """Line by line; of one without end no more than its end is kept."""
-    assert stream is not None  # noqa: S101  a pipe was asked for
+    assert stream is not None  # a pipe was asked for
     rest = b""
     while chunk := await stream.read(1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -190,7 +190,7 @@ class Command:
             raise _Ended(f"{self._program} ran past its deadline of {self.timeout_s:g} s and was ended") from None
         finally:
             await _end(child)
-        assert child.returncode is not None  # noqa: S101  it has been waited for
+        assert child.returncode is not None  # it has been waited for
         return _Result(child.returncode, printed, _first_lines(said))
 
 
@@ -228,9 +228,9 @@ def _record(printed: bytes, rdtype: str) -> Rrset | None:
 
 async def _talk(child: asyncio.subprocess.Process, document: bytes) -> tuple[bytes, bytes]:
     """Hand the document over and collect what is printed, until the program ends."""
-    assert child.stdin is not None  # noqa: S101  pipes were asked for
-    assert child.stdout is not None  # noqa: S101
-    assert child.stderr is not None  # noqa: S101
+    assert child.stdin is not None  # pipes were asked for
+    assert child.stdout is not None
+    assert child.stderr is not None
     printed, said = bytearray(), bytearray()
     async with asyncio.TaskGroup() as group:
         readers = [

@@ -52,13 +52,13 @@ _NAMED = f"""
   UNION SELECT a.grantee FROM pg_database d, aclexplode(d.datacl) a WHERE d.oid = {_HERE} AND a.grantee <> d.datdba
   UNION SELECT s.setrole FROM pg_db_role_setting s WHERE s.setdatabase = {_HERE}
   UNION SELECT d.datdba FROM pg_database d WHERE d.oid = {_HERE} AND d.datdba <> 10
-"""  # noqa: S608  constants only
+"""
 """A grant counts on any object, also on a system's or an extension's own: pg_dump carries it."""
 
 _CONNECTED = f"""
   UNION SELECT s.usesysid FROM pg_stat_activity s WHERE s.datid = {_HERE} AND s.usesysid IS NOT NULL
     AND NOT starts_with(coalesce(s.application_name, ''), 'switchover') AND s.pid <> pg_backend_pid()
-"""  # noqa: S608
+"""
 
 
 def _mattering(more: str = "") -> str:
@@ -72,7 +72,7 @@ down(role) AS (
 )
 SELECT r.rolname, r.oid >= 16384 AND r.oid IN (SELECT role FROM down)
 FROM mattering u JOIN pg_roles r ON r.oid = u.role WHERE r.oid >= 16384 OR r.oid = 10 ORDER BY 1
-"""  # noqa: S608
+"""
 
 
 OWNERS = f"""
@@ -89,7 +89,7 @@ AND (o.class, o.object) NOT IN ({_TOOLS_OWN}) AND NOT {_EXTENSIONS_OWN.format("o
 AND NOT (o.class = 'pg_class'::regclass AND EXISTS (
   SELECT FROM pg_class c WHERE c.oid = o.object AND c.relpersistence = 't'))
 ORDER BY 1
-"""  # noqa: S608
+"""
 """Whose objects and default privileges a restore makes anew."""
 
 MATTERING = _mattering()
@@ -107,7 +107,7 @@ ARRAY(SELECT w.word FROM (VALUES ('SUPERUSER', r.rolsuper), ('INHERIT', r.rolinh
 ROLES = f"""
 SELECT r.rolname, {_WORDS}, r.rolconnlimit, r.rolvaliduntil::text, shobj_description(r.oid, 'pg_authid'), r.oid = 10
 FROM pg_roles r WHERE r.rolname = ANY(%s) ORDER BY 1
-"""  # noqa: S608
+"""
 
 HASHES = """
 SELECT rolname, rolpassword FROM pg_authid
@@ -121,7 +121,7 @@ MEMBERSHIPS = f"""
 SELECT g.rolname, r.rolname, m.admin, m.inherits, m.sets FROM ({_MEMBERSHIP}) m
 JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
 WHERE r.rolname = ANY(%s) OR (g.rolname = ANY(%s) AND NOT m.self_made)
-"""  # noqa: S608
+"""
 """Of members by name, and of groups by name; in a group what our role has given itself does not count."""
 
 SETTINGS = f"""
@@ -129,7 +129,7 @@ SELECT split_part(e, '=', 1), substr(e, strpos(e, '=') + 1), r.rolname, s.setdat
 FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) e
 WHERE s.setdatabase IN (0, {_HERE}) AND (s.setrole = 0 OR s.setdatabase <> 0 OR r.rolname = ANY(%s))
 AND NOT (s.setrole = 0 AND s.setdatabase <> 0 AND split_part(e, '=', 1) = 'default_transaction_read_only')
-"""  # noqa: S608
+"""
 """The database's default_transaction_read_only is what fences it."""
 
 _GRANTEE = "CASE WHEN a.grantee = 0 THEN '' ELSE pg_get_userbyid(a.grantee)::text END"
@@ -138,13 +138,13 @@ DATABASE_PRIVILEGES = f"""
 SELECT {_GRANTEE}, a.privilege_type, bool_or(a.is_grantable)
 FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
 WHERE d.oid = {_HERE} AND a.grantee <> d.datdba GROUP BY 1, 2
-"""  # noqa: S608
+"""
 
 PARAMETER_PRIVILEGES = f"""
 SELECT {_GRANTEE}, a.privilege_type, bool_or(a.is_grantable), p.parname
 FROM pg_parameter_acl p, aclexplode(p.paracl) a
 WHERE a.grantee <> 10 AND {_GRANTEE} = ANY(%s || ARRAY['']) GROUP BY 1, 2, 4
-"""  # noqa: S608
+"""
 
 TABLESPACES_USED = """
 SELECT DISTINCT t.spcname FROM pg_class c JOIN pg_tablespace t ON t.oid = c.reltablespace
@@ -164,7 +164,7 @@ SELECT d.datname, pg_get_userbyid(d.datdba), CASE WHEN NOT ({_FENCED}) THEN d.da
   (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = d.dattablespace), current_setting('password_encryption'),
   r.rolname, {_WORDS}, pg_has_role(d.datdba, 'USAGE')
 FROM pg_database d, pg_roles r WHERE d.oid = {_HERE} AND r.rolname = current_user
-"""  # noqa: S608
+"""
 ADMIN_ON = "SELECT rolname FROM pg_roles WHERE pg_has_role(oid, 'MEMBER WITH ADMIN OPTION')"
 
 SETTABLE = """

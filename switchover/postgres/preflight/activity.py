@@ -10,7 +10,7 @@ OLD_S = 300
 OLD_XIDS = 10_000_000
 """A snapshot before so many transactions is named."""
 
-_AGO = "format('%s min', (extract(epoch FROM clock_timestamp() - {}) / 60)::int)"
+AGO = "format('%s min', (extract(epoch FROM clock_timestamp() - xact_start) / 60)::int)"
 
 
 def activity(side: str) -> tuple[Check, ...]:
@@ -19,11 +19,11 @@ def activity(side: str) -> tuple[Check, ...]:
         Check(
             f"{side}-long-transactions",
             "warn",
-            f"""SELECT format('pid %s of %s, %s, %s', pid, usename, state, {_AGO.format("xact_start")}),
+            f"""SELECT format('pid %s of %s, %s, %s', pid, usename, state, {AGO}),
               format('SELECT pg_terminate_backend(%s)', pid)
             FROM pg_stat_activity WHERE {OTHERS}
             AND backend_type = 'client backend' AND clock_timestamp() - xact_start > interval '{OLD_S} s'
-            ORDER BY xact_start""",  # noqa: S608
+            ORDER BY xact_start""",
             f"transactions on the {side} are open for long",
             "the fence waits for their locks, and ends them",
             needs="pg_read_all_stats",
@@ -36,7 +36,7 @@ def activity(side: str) -> tuple[Check, ...]:
                 age(backend_xmin) AS age, format('SELECT pg_terminate_backend(%s)', pid) AS fix FROM pg_stat_activity
               WHERE (datname = current_database() OR datname IS NULL) AND backend_type <> 'autovacuum worker'
               UNION ALL SELECT format('slot %s', slot_name), greatest(age(xmin), age(catalog_xmin)), NULL
-              FROM pg_replication_slots) AS h WHERE age > {OLD_XIDS} ORDER BY age DESC""",  # noqa: S608
+              FROM pg_replication_slots) AS h WHERE age > {OLD_XIDS} ORDER BY age DESC""",
             f"the {side} keeps dead rows for whoever still looks at it as it was so many transactions ago",
             "no VACUUM takes them away, so tables grow, and are read and copied slower",
             needs="pg_read_all_stats",
@@ -62,7 +62,7 @@ def activity(side: str) -> tuple[Check, ...]:
             f"""SELECT format('pid %s: %s%s', p.pid, p.command, CASE WHEN p.relid <> 0
               THEN format(' of %s', p.relid::regclass) END)
             FROM pg_stat_progress_copy p JOIN (SELECT pid FROM pg_stat_activity WHERE {OTHERS}) AS a ON a.pid = p.pid
-            ORDER BY 1""",  # noqa: S608
+            ORDER BY 1""",
             f"rows are being loaded into, or unloaded from, the {side}",
             "it takes the disk's time; a fence ends a load in the middle, and a dump then begins in the middle of one",
             "let it end before the window",
@@ -87,7 +87,7 @@ SOURCE_CLIENTS: tuple[Check, ...] = (
         "source-listeners",
         "info",
         f"""SELECT format('pid %s of %s on %s', pid, usename, substring(query FROM '(?i)^\\s*listen\\s+(\\S+?);?\\s*$'))
-        FROM pg_stat_activity WHERE {OTHERS} AND query ~* '^\\s*listen\\s+\\S+\\s*$' ORDER BY pid""",  # noqa: S608
+        FROM pg_stat_activity WHERE {OTHERS} AND query ~* '^\\s*listen\\s+\\S+\\s*$' ORDER BY pid""",
         "sessions on the source wait for notifications",
         "none reaches them from the target: they must connect there and LISTEN anew; one that has asked something "
         "since is not seen here",
@@ -99,7 +99,7 @@ SOURCE_CLIENTS: tuple[Check, ...] = (
         f"""SELECT format('%s from %s%s (%s)', usename, coalesce(host(client_addr), 'the same host'),
           ' as ' || nullif(application_name, ''), count(*)) FROM pg_stat_activity
         WHERE {OTHERS} AND backend_type = 'client backend' GROUP BY usename, client_addr, application_name
-        ORDER BY count(*) DESC, 1""",  # noqa: S608
+        ORDER BY count(*) DESC, 1""",
         "who is connected to the source",
         "each must be led to the target; one that was given an address instead of a name does not follow the DNS",
         "look for the source's address in the settings of each",

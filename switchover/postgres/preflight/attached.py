@@ -7,14 +7,18 @@ from psycopg import sql
 from switchover.postgres.preflight.catalog import NOT_EXTENSIONS
 from switchover.postgres.preflight.check import Check
 
+_JOBS = """
+SELECT format('job %s, %s', jobid, schedule), format('SELECT cron.alter_job(%s, active := false)', jobid)
+FROM cron.job WHERE active AND database = {} ORDER BY jobid
+"""
+
 
 def jobs_in(database: str) -> Check:
     """Of pg_cron, which keeps the jobs of all databases in one; asked of that one."""
     return Check(
         "cron-jobs",
         "warn",
-        f"""SELECT format('job %s, %s', jobid, schedule), format('SELECT cron.alter_job(%s, active := false)', jobid)
-        FROM cron.job WHERE active AND database = {sql.Literal(database).as_string(None)} ORDER BY jobid""",  # noqa: S608
+        sql.SQL(_JOBS).format(sql.Literal(database)).as_string(None),
         "jobs of pg_cron run in the source's database",
         "one that makes a partition or deletes rows in the middle changes what was copied; a job kept in another "
         "database is not copied",
@@ -68,7 +72,7 @@ ATTACHED: tuple[Check, ...] = (
         f"""SELECT format('%I on %s%s', evtname, evtevent, CASE evtenabled WHEN 'A' THEN ', always'
           WHEN 'R' THEN ', on replicas' END), format('ALTER EVENT TRIGGER %I DISABLE', evtname)
         FROM pg_event_trigger t WHERE evtenabled <> 'D' AND {NOT_EXTENSIONS.format("pg_event_trigger", "t.oid")}
-        ORDER BY 1""",  # noqa: S608
+        ORDER BY 1""",
         "event triggers of the source",
         "they fire on this program's own statements too (its schema, a publication), and one that refuses ends the run",
     ),

@@ -5,6 +5,16 @@ from __future__ import annotations
 from switchover.postgres.preflight.check import Check
 
 
+def _wraparound(share: str) -> str:
+    """Of 2^31 transaction and multixact numbers, in percent."""
+    return f"""SELECT format('%s: %s %%', datname, used) FROM (SELECT datname,
+      floor(greatest(age(datfrozenxid)::float8, mxid_age(datminmxid)::float8) * 100 / 2147483648)::int AS used
+      FROM pg_database) AS d WHERE used {share} ORDER BY used DESC"""
+
+
+SOON_USED_UP, USED_UP = _wraparound("BETWEEN 75 AND 94"), _wraparound("> 94")
+
+
 def health(side: str) -> tuple[Check, ...]:
     """The checks for one side, each with the side in its id."""
     return (
@@ -37,7 +47,7 @@ def health(side: str) -> tuple[Check, ...]:
         Check(
             f"{side}-wraparound",
             "warn",
-            _wraparound("BETWEEN 75 AND 94"),
+            SOON_USED_UP,
             f"transaction numbers of the {side} have been used up without a freeze",
             "a copy holds one snapshot for its whole length, and no row is frozen meanwhile",
             "VACUUM (FREEZE, VERBOSE) in that database",
@@ -45,7 +55,7 @@ def health(side: str) -> tuple[Check, ...]:
         Check(
             f"{side}-wraparound-near",
             "block",
-            _wraparound("> 94"),
+            USED_UP,
             f"the {side} is about to refuse writes: its transaction numbers are used up",
             "PostgreSQL stops giving out numbers 3 million before the end (Preventing Transaction ID Wraparound)",
             "VACUUM (FREEZE, VERBOSE) in that database first",
@@ -95,13 +105,6 @@ def health(side: str) -> tuple[Check, ...]:
             since=130000,
         ),
     )
-
-
-def _wraparound(share: str) -> str:
-    """Of 2^31 transaction and multixact numbers, in percent."""
-    return f"""SELECT format('%s: %s %%', datname, used) FROM (SELECT datname,
-      floor(greatest(age(datfrozenxid)::float8, mxid_age(datminmxid)::float8) * 100 / 2147483648)::int AS used
-      FROM pg_database) AS d WHERE used {share} ORDER BY used DESC"""  # noqa: S608
 
 
 SOURCE_ONLY: tuple[Check, ...] = (

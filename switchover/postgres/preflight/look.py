@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TRIES = 3
 
-_LOCALE = f"SELECT {LOCALE} FROM pg_database d WHERE d.datname = current_database()"  # noqa: S608  constants only
+_LOCALE = f"SELECT {LOCALE} FROM pg_database d WHERE d.datname = current_database()"
 _SORTED_BY = "SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = current_database()"
 
 _SETTINGS = """
@@ -61,7 +61,7 @@ SELECT ARRAY[count(*) FILTER (WHERE c.relkind IN ('r', 'p')), count(*) FILTER (W
   current_setting('max_locks_per_transaction')::int8
     * (current_setting('max_connections')::int8 + current_setting('max_prepared_transactions')::int8)
 FROM {RELATION}
-"""  # noqa: S608  constants only
+"""
 _COLLATIONS = """
 SELECT DISTINCT ON (name) * FROM (SELECT c.oid::regcollation::text AS name, c.collprovider::text,
   coalesce(to_jsonb(c) ->> 'colllocale', to_jsonb(c) ->> 'colliculocale', c.collcollate),
@@ -228,10 +228,10 @@ async def _skew(session: AsyncConnection) -> float:
         before, started = datetime.now(UTC), time.monotonic()
         row = await (await session.execute("SELECT clock_timestamp()")).fetchone()
         took = time.monotonic() - started
-        assert row is not None  # noqa: S101  always one row
+        assert row is not None  # always one row
         ahead = (row[0] - before).total_seconds() - took / 2
         best = min(best or (took, ahead), (took, ahead))
-    assert best is not None  # noqa: S101  at least one try
+    assert best is not None  # at least one try
     took, ahead = best
     return max(abs(ahead) - took / 2, 0.0) * (1 if ahead > 0 else -1)
 
@@ -246,7 +246,7 @@ async def _is_pooled(session: AsyncConnection, db: Database, app: str) -> bool:
 
 async def _backend(session: AsyncConnection) -> int:
     row = await (await session.execute("SELECT pg_catalog.pg_backend_pid()")).fetchone()
-    assert row is not None  # noqa: S101  always one row
+    assert row is not None  # always one row
     return int(row[0])
 
 

@@ -38,7 +38,7 @@ SEQUENCES: tuple[Check, ...] = (
             FROM fed WHERE seq = shares.oid AND attinhcount = 0
             AND atttypid IN ('int2'::regtype, 'int4'::regtype)),
           format('ALTER SEQUENCE %s AS bigint NO %s', name, CASE WHEN upwards THEN 'MAXVALUE' ELSE 'MINVALUE' END))
-        FROM shares WHERE share >= 80 ORDER BY share DESC""",  # noqa: S608
+        FROM shares WHERE share >= 80 ORDER BY share DESC""",
         "sequences have used up most of their numbers, or of those that their column can hold",
         "an insert fails once they are used up; here or there",
     ),
@@ -53,7 +53,7 @@ SEQUENCES: tuple[Check, ...] = (
             (SELECT format('for %s tables', count(DISTINCT attrelid)) FROM fed WHERE seq = c.oid AND attinhcount = 0
               HAVING count(DISTINCT attrelid) > 1)) AS says
           FROM {_SEQUENCE})
-        SELECT format('%s (%s)', name, says) FROM traits WHERE says <> '' ORDER BY 1""",  # noqa: S608
+        SELECT format('%s (%s)', name, says) FROM traits WHERE says <> '' ORDER BY 1""",
         "sequences that are not one counter of one column",
         "their values are carried as they stand; numbers that sessions hold in a cache are left out",
     ),
@@ -61,7 +61,7 @@ SEQUENCES: tuple[Check, ...] = (
         "identity-always",
         "info",
         f"""SELECT format('%s.%I', {NAME}, a.attname) FROM pg_attribute a JOIN {RELATION} ON c.oid = a.attrelid
-        WHERE a.attidentity = 'a' AND a.attinhcount = 0 AND NOT a.attisdropped ORDER BY 1""",  # noqa: S608
+        WHERE a.attidentity = 'a' AND a.attinhcount = 0 AND NOT a.attisdropped ORDER BY 1""",
         "columns whose numbers only the database gives",
         "both ways of copying carry them; a statement of your own needs OVERRIDING SYSTEM VALUE",
     ),

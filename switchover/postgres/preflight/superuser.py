@@ -59,7 +59,7 @@ SUPERUSER_ONLY = Check(
       AND g.acl IS NOT NULL AND g.acl IS DISTINCT FROM i.initprivs AND EXISTS (
         ({_ITEMS.format("g.acl")} EXCEPT {_ITEMS.format(_AT_FIRST)})
         UNION ALL ({_ITEMS.format(_AT_FIRST)} EXCEPT {_ITEMS.format("g.acl")}))
-    ORDER BY 1""",  # noqa: S608  constants only
+    ORDER BY 1""",
     "only a superuser may make these on the target, and our role there is none",
     "the restore would end at the first of them",
     "let the plan connect to the target as a superuser, or drop them from the source",

@@ -171,5 +171,5 @@ async def look_at_subscriber(session: AsyncConnection, link: Link) -> Subscriber
 
 async def _row(session: AsyncConnection, query: str) -> tuple[Any, ...]:
     row = await (await session.execute(query.encode())).fetchone()
-    assert row is not None  # noqa: S101  these have one row
+    assert row is not None  # these have one row
     return tuple(row)

@@ -256,7 +256,7 @@ async def _rate(db: Database, app: str) -> float:
 async def _dict(session: AsyncConnection, query: str) -> dict[str, Any]:
     cursor = await session.execute(query.encode(), {"ours": names.LINK})
     row = await cursor.fetchone()
-    assert row is not None  # noqa: S101  one role
+    assert row is not None  # one role
     return {column.name: value for column, value in zip(cursor.description or (), row, strict=True)}
 
 

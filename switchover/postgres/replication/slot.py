@@ -259,7 +259,7 @@ async def _patiently(  # noqa: PLR0913  what to make, and how long to wait
                     await asyncio.wait({making})
                     making.exception()
                     await _until_gone(watcher, link.name)
-    assert row is not None  # noqa: S101  a slot that was made is one row
+    assert row is not None  # a slot that was made is one row
     return tuple(row)
 
 

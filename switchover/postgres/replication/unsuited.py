@@ -46,50 +46,50 @@ WHERE t.typtype = 'b' AND t.typcategory <> 'A' AND NOT EXISTS (
   WHERE m.amname IN ('btree', 'hash') AND o.opcdefault AND (o.opcintype = t.oid OR o.opcintype IN (
     SELECT casttarget FROM pg_cast k WHERE k.castsource = t.oid AND k.castmethod = 'b' AND k.castcontext = 'i')))
 GROUP BY 1, 2
-"""  # noqa: S608  constants only
+"""
 """Tables with a column of which two values cannot be told to be equal; arrays and composites have their parts'."""
 
 _LISTS = {
     "unlogged": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND {_USER} ORDER BY 1, 2""",
     "foreign": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'f' AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE c.relkind = 'f' AND {_USER} ORDER BY 1, 2""",
     "views": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'm' AND c.relispopulated AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE c.relkind = 'm' AND c.relispopulated AND {_USER} ORDER BY 1, 2""",
     "sequences": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND {_USER} ORDER BY 1, 2""",
     "triggers": f"""
         SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",
     "rules": f"""
         SELECT c.relname, r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.ev_enabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        JOIN pg_namespace n ON n.oid = c.relnamespace WHERE r.ev_enabled IN ('A', 'R') AND {_USER} ORDER BY 1, 2""",
     "generated": f"""
         SELECT n.nspname, c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE c.relkind = 'r' AND a.attgenerated = 's' AND NOT a.attisdropped AND {_USER} ORDER BY 1, 2, 3""",  # noqa: S608
+        WHERE c.relkind = 'r' AND a.attgenerated = 's' AND NOT a.attisdropped AND {_USER} ORDER BY 1, 2, 3""",
     "deferrable": f"""
         SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE k.contype IN ('p', 'u', 'x') AND k.condeferrable AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE k.contype IN ('p', 'u', 'x') AND k.condeferrable AND {_USER} ORDER BY 1, 2""",
     "exclusion": f"""
         SELECT c.relname, k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
         JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE k.contype = 'x' AND NOT k.condeferrable AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        WHERE k.contype = 'x' AND NOT k.condeferrable AND {_USER} ORDER BY 1, 2""",
     "guarded": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_roles o ON o.oid = c.relowner
         WHERE c.relkind = 'r' AND c.relrowsecurity AND c.relforcerowsecurity AND NOT (o.rolsuper OR o.rolbypassrls)
-        AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        AND {_USER} ORDER BY 1, 2""",
     "not-owned": f"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind = 'r' AND c.relpersistence = 'p' AND NOT pg_has_role(c.relowner, 'USAGE')
-        AND {_USER} ORDER BY 1, 2""",  # noqa: S608
+        AND {_USER} ORDER BY 1, 2""",
 }
 _OBJECTS = "SELECT count(*) FROM pg_largeobject_metadata"
 

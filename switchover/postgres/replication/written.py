@@ -34,5 +34,5 @@ async def rows_written(db: Database, app: str) -> Written:
     with told(db):
         async with await connect(db, app) as session:
             row = await (await session.execute(_COUNTED)).fetchone()
-    assert row is not None  # noqa: S101  always one row
+    assert row is not None  # always one row
     return Written(*row)

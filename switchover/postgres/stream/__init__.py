@@ -399,5 +399,5 @@ async def _settings(target: Database, app: str) -> tuple[str, ...]:
     with told(target):
         async with await connect(target, app) as session:
             row = await (await session.execute(_MEMORY, (SORT_MEMORY,))).fetchone()
-            assert row is not None  # noqa: S101  always one row
+            assert row is not None  # always one row
             return ("lock_timeout=0", "synchronous_commit=off", f"maintenance_work_mem={row[0]}")

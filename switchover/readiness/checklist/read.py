@@ -73,7 +73,7 @@ def _read(folder: Path, name: str) -> Pack:
 
 
 def _problem(name: str, error: object) -> str:
-    assert isinstance(error, dict)  # noqa: S101  pydantic's own shape
+    assert isinstance(error, dict)  # pydantic's own shape
     where = ".".join(str(part) for part in error["loc"])
     return f"{name}: {where}: {plain(str(error['msg']).removeprefix('Value error, '), 200)}"
 

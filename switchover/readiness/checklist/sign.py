@@ -53,7 +53,7 @@ def last_day(text: str, now: datetime) -> date | None:
             length = parse_duration(text)
         except ValueError:
             raise ValueError(f"{plain(text, 60)}: a day such as 2027-06-30, or a length such as 90d") from None
-        assert isinstance(length, timedelta)  # noqa: S101  what parse_duration makes of a text
+        assert isinstance(length, timedelta)  # what parse_duration makes of a text
         day = (now + length).date()
     if day < now.date():
         raise ValueError(f"{day} is over")

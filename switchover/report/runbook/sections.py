@@ -215,7 +215,7 @@ def later(spec: Spec, progress: Progress, plan: str) -> str:
 
 
 def _at(spec: Spec, which: str) -> str:
-    assert spec.window is not None  # noqa: S101  asked only of a plan with a window
+    assert spec.window is not None  # asked only of a plan with a window
     return instant(getattr(spec.window, which), spec.window.zone)
 
 

@@ -110,7 +110,7 @@ class ComposeScreen(Screen[None]):
         return action != "page" or (self.files is not None and len(self.files.pages) > 1)
 
     def action_page(self, step: int) -> None:
-        assert self.files is not None  # noqa: S101  the key is away otherwise
+        assert self.files is not None  # the key is away otherwise
         pages = self.files.pages
         self._page = pages[(pages.index(self._page) + step) % len(pages)]
         self.query_one(VerticalScroll).scroll_home(animate=False)

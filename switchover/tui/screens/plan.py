@@ -216,8 +216,8 @@ class PlanScreen(Screen[None]):
                 return True
 
     def _key(self) -> NextKey:
-        assert self.view.spec is not None  # noqa: S101  asked only of a plan that can be read
-        assert self.view.progress is not None  # noqa: S101
+        assert self.view.spec is not None  # asked only of a plan that can be read
+        assert self.view.progress is not None
         return next_key(self.view.spec, self.view.progress, self.app.now())
 
     def _startable(self) -> bool:
@@ -253,7 +253,7 @@ class PlanScreen(Screen[None]):
             return
         key = self._key()
         spec = self.view.spec
-        assert spec is not None  # noqa: S101  startable
+        assert spec is not None  # startable
         if key.confirm == "none" or await self._confirmed(
             key.label, key.consequence, spec.name if key.confirm == "type" else ""
         ):
@@ -262,8 +262,8 @@ class PlanScreen(Screen[None]):
     @work
     async def action_back(self) -> None:
         """Undo or roll back, behind the plan's typed name."""
-        assert self.view.spec is not None  # noqa: S101  the key is dimmed otherwise
-        assert self.view.progress is not None  # noqa: S101
+        assert self.view.spec is not None  # the key is dimmed otherwise
+        assert self.view.progress is not None
         says = way_back(self.view.progress).says
         if await self._confirmed("go back to the old host", says, self.view.spec.name):
             self._run("rollback", "--yes")
@@ -271,7 +271,7 @@ class PlanScreen(Screen[None]):
     @work
     async def action_abort(self) -> None:
         """Ask the running cutover to stop at its next safe point."""
-        assert self.view.progress is not None  # noqa: S101  the key is dimmed otherwise
+        assert self.view.progress is not None  # the key is dimmed otherwise
         state = next((each for each in self.view.progress.steps if each.status is StepStatus.RUNNING), None)
         says = "the run stops at its next safe point; a cutover that has begun undoes itself"
         if state is not None and await self._confirmed(f"abort {state.title.lower()}", says, ""):
