@@ -116,6 +116,8 @@ def test_the_new_server_lost_while_writes_are_paused_lets_users_in_again_at_once
     ended = live.through("cutover", fault=where.format(struck(live, "new", "lost", "")))
     try:
         assert ended.code == 1, ended.err
+        assert ended.err.startswith("cutover: ")
+        assert "Everything was put back as it was" in ended.err
         assert live.settings("old") == before.settings["old"]
         write(live, "old", 1)
     finally:
