@@ -42,7 +42,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 async def _compare(options: argparse.Namespace) -> Comparison:
-    from switchover.plan.spec import expand
+    from switchover.plan.values import expand
     from switchover.postgres.compare import compare as compare_databases
     from switchover.postgres.connect import Database
 

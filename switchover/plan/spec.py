@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import re
-from datetime import UTC, date, datetime, timedelta
-from ipaddress import IPv4Address, ip_address
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
-    PlainSerializer,
-    WithJsonSchema,
     model_validator,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from switchover.plan.production import ComposeSpec, ReadinessSpec, TopologySpec
+from switchover.plan.values import RESOLVER_FORMS, Address, Conninfo, Duration, Host, ItemId, Resolver, Table, key_path
 
+if TYPE_CHECKING:
     from switchover.plan.journal import Json
 
 FORMAT = 1
@@ -33,101 +27,6 @@ SHORTEST_LEAD = timedelta(hours=48)
 SHORTEST_WINDOW = timedelta(hours=2)
 SHORTEST_BUDGET = timedelta(seconds=5)
 LONGEST_BUDGET = timedelta(minutes=10)
-_DURATION = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$")
-_HOST = re.compile(r"^(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_SECRET_KEY = re.compile(r"(?i)\b(password|sslpassword)\s*=")
-
-
-class MissingVariable(ValueError):
-    """A ``${VAR}`` of the plan is not in the environment."""
-
-
-def expand(text: str, environ: Mapping[str, str]) -> str:
-    """The text with each ``${VAR}`` from the environment; raises MissingVariable, naming the variable only."""
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in environ:
-            raise MissingVariable(f"the plan needs the environment variable {found[1]}; it is not set")
-        return environ[found[1]]
-
-    return _VARIABLE.sub(value, text)
-
-
-def parse_duration(value: object) -> object:
-    """A duration as the plan writes it, such as "48h", "1h30m" or "90s"."""
-    if isinstance(value, timedelta):
-        return value
-    found = _DURATION.match(value) if isinstance(value, str) and value else None
-    if found is None:
-        raise ValueError('a duration such as "48h", "1h30m" or "90s"')
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
-def _conninfo(text: str) -> str:
-    """Refuse a password in a conninfo or URI; the text itself is never repeated."""
-    way_out = "use a service file and a passfile (0600), or ${VAR}"
-    if _SECRET_KEY.search(text):
-        raise ValueError(f"no password in a plan: {way_out}")
-    if text.startswith(("postgres://", "postgresql://")):
-        authority = text.split("://", 1)[1].split("/", 1)[0]
-        userinfo = text.split("://", 1)[1].rpartition("@")[0] if "@" in text else ""
-        query = dict(parse_qsl(text.partition("?")[2]))
-        if ":" in userinfo or {"password", "sslpassword"} & set(query) or ("@" not in authority and "@" in text):
-            raise ValueError(f"no password in a plan: {way_out}")
-    elif "=" not in text and not _VARIABLE.search(text):
-        raise ValueError('a conninfo such as "service=shop_old" or a postgresql:// URI')
-    return text
-
-
-def _host(name: str) -> str:
-    name = name.rstrip(".").lower()
-    if not _HOST.match(name):
-        raise ValueError('a host name such as "shop.example.com"')
-    return name
-
-
-def _address(text: str) -> str:
-    try:
-        return str(IPv4Address(text))
-    except ValueError:
-        raise ValueError('an IPv4 address such as "203.0.113.10"') from None
-
-
-def _zone_name(text: str) -> str:
-    if text not in available_timezones() or ("/" not in text and text != "UTC"):
-        raise ValueError('an IANA zone such as "America/Toronto" (abbreviations such as EST have no rules)')
-    return text
-
-
-_RESOLVER_FORMS = "ip, ip:port, tls://ip#name or https://host/path"
-
-
-def _resolver(text: str) -> str:
-    scheme, found, rest = text.partition("://")
-    at = re.sub(r"^\[(.*)\](:\d+)?$|^([^:]+):\d+$", r"\1\3", (rest if found else scheme).partition("#")[0])
-    if found and scheme == "https" and rest.partition("/")[0]:
-        return text
-    if not found or scheme == "tls":
-        with contextlib.suppress(ValueError):
-            ip_address(at)
-            return text
-    raise ValueError(f"a resolver: {_RESOLVER_FORMS}")
-
-
-def _key_path(text: str) -> str:
-    if ".." in text.split("/"):
-        raise ValueError("a path without '..'")
-    return text
-
-
-def _docker(text: str) -> str:
-    parts = urlsplit(text)
-    needs = {"unix": parts.path, "ssh": parts.hostname, "tcp": parts.hostname and parts.port}
-    if parts.password or not needs.get(parts.scheme):
-        raise ValueError('"unix:///var/run/docker.sock", "ssh://user@host" or "tcp://host:2376"; no password')
-    return text
 
 
 def _printable(text: str) -> str:
@@ -136,23 +35,13 @@ def _printable(text: str) -> str:
     return text
 
 
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(lambda value: int(value.total_seconds()), return_type=int),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["48h", "1h30m", "90s"]}),
-]
-Conninfo = Annotated[str, AfterValidator(_conninfo)]
-Host = Annotated[str, AfterValidator(_host)]
-Address = Annotated[str, AfterValidator(_address)]
-Resolver = Annotated[str, AfterValidator(_resolver)]
+def _zone_name(text: str) -> str:
+    if text not in available_timezones() or ("/" not in text and text != "UTC"):
+        raise ValueError('an IANA zone such as "America/Toronto" (abbreviations such as EST have no rules)')
+    return text
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-
-class DatabaseSpec(_Table):
+class DatabaseSpec(Table):
     """Where the data is and where it goes."""
 
     source: Conninfo = Field(
@@ -180,7 +69,7 @@ class DatabaseSpec(_Table):
         return self
 
 
-class ReplicateSpec(_Table):
+class ReplicateSpec(Table):
     """The live copy, for the method of that name."""
 
     source: Conninfo | None = Field(
@@ -225,14 +114,14 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 
 
-class ProviderSpec(_Table):
+class ProviderSpec(Table):
     """Who changes the records."""
 
     kind: ProviderKind = "manual"
     server: str | None = Field(
         None, description="rfc2136: primary that takes the updates, host, ip or ip:port; powerdns: URL of the API"
     )
-    key_file: Annotated[str, AfterValidator(_key_path)] | None = Field(
+    key_file: Annotated[str, AfterValidator(key_path)] | None = Field(
         None, description="TSIG key in BIND's or Knot's format, or the API's token alone; 0600, relative to the plan"
     )
     zone: Host | None = Field(None, description="the zone, where discovery must not decide")
@@ -251,7 +140,7 @@ class ProviderSpec(_Table):
         return self
 
 
-class DnsSpec(_Table):
+class DnsSpec(Table):
     """The names that move, and from where to where."""
 
     names: Annotated[tuple[Host, ...], Field(min_length=1, strict=False)]
@@ -264,7 +153,7 @@ class DnsSpec(_Table):
     )
     port: int = Field(53, ge=1, le=65535, description="port of the authoritative servers, for labs")
     resolver: Resolver | None = Field(
-        None, description=f"resolver to discover with: {_RESOLVER_FORMS}; default: the system's"
+        None, description=f"resolver to discover with: {RESOLVER_FORMS}; default: the system's"
     )
     resolvers: Annotated[tuple[Resolver, ...], Field(strict=False)] | None = Field(
         None, description="public resolvers to watch, written as resolver is; default: a built-in list"
@@ -290,7 +179,7 @@ class DnsSpec(_Table):
         return self
 
 
-class WindowSpec(_Table):
+class WindowSpec(Table):
     """When users may be without service."""
 
     start: datetime = Field(description="local time in `timezone`, without an offset")
@@ -338,21 +227,21 @@ def _resolve(local: datetime, zone: ZoneInfo, fold: str | None, key: str) -> dat
     return (second if fold == "second" else first).astimezone(UTC)
 
 
-class CommandSpec(_Table):
+class CommandSpec(Table):
     """A command of the operator's, as an argument list; no shell."""
 
     command: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     timeout: Duration = timedelta(seconds=60)
 
 
-class MaintenanceSpec(_Table):
+class MaintenanceSpec(Table):
     """How users are told, and how the old application stops taking work."""
 
     on: CommandSpec | None = None
     off: CommandSpec | None = None
 
 
-class ExpectSpec(_Table):
+class ExpectSpec(Table):
     """What a healthy answer is."""
 
     status: int = Field(200, ge=100, le=599)
@@ -360,7 +249,7 @@ class ExpectSpec(_Table):
     within_ms: int = Field(2000, ge=1, le=60000)
 
 
-class HealthSpec(_Table):
+class HealthSpec(Table):
     """One request that shows the application works."""
 
     name: str
@@ -379,16 +268,13 @@ class HealthSpec(_Table):
         return urlsplit(self.url).hostname or ""
 
 
-class VerifySpec(_Table):
+class VerifySpec(Table):
     """How long the new host is watched, and how much it may fail."""
 
     soak: Duration = timedelta(minutes=15)
     every: Duration = timedelta(seconds=5)
     allow_failures: int = Field(0, ge=0)
 
-
-BUILT_IN = "production"
-"""The pack of checklist items that comes with the program."""
 
 Category = Literal[
     "switchover",
@@ -409,11 +295,8 @@ Category = Literal[
 CATEGORIES: tuple[str, ...] = get_args(Category)
 """What production is looked at for, in the order it is shown."""
 
-ItemId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-Reason = Annotated[str, Field(min_length=8)]
 
-
-class ChecklistItem(_Table):
+class ChecklistItem(Table):
     """Something a program cannot look at, and a person signs.
 
     What has no default of its own is None, so that a plan that does not use it relies on nothing new.
@@ -447,148 +330,14 @@ class ChecklistItem(_Table):
         return self
 
 
-class Pack(_Table):
+class Pack(Table):
     """A file of checklist items that several plans share."""
 
     title: str
     checklist: Annotated[tuple[ChecklistItem, ...], Field(min_length=1, strict=False)]
 
 
-def _pack_name(text: str) -> str:
-    if text == BUILT_IN or (text.endswith(".toml") and not text.startswith("/") and ".." not in text.split("/")):
-        return text
-    raise ValueError(f'"{BUILT_IN}", or a .toml file in the plan\'s folder or below it')
-
-
-class WaiverSpec(_Table):
-    """A required item that is not there, and why that is accepted."""
-
-    reason: Reason
-    until: date | None = Field(None, description="the last day on which it is accepted")
-    owner: str | None = Field(None, description="who accepts it")
-
-
-class ReadinessSpec(_Table):
-    """What is asked of production before anyone is sent there."""
-
-    availability: float = Field(gt=0, lt=100, description="percent of a year in which users have service, such as 99.9")
-    recovery_time: Duration | None = Field(
-        None, description="how long a recovery may take (RTO); the rehearsal's copy is held against it"
-    )
-    packs: Annotated[tuple[Annotated[str, AfterValidator(_pack_name)], ...], Field(strict=False)] = Field(
-        (BUILT_IN,), description=f'files with more [[checklist]] items; "{BUILT_IN}" is the built-in one'
-    )
-    required: Annotated[tuple[ItemId, ...], Field(strict=False)] = Field(
-        (), description="recommended items that are required here"
-    )
-    owners: dict[ItemId, str] = Field({}, description="who has to see to an item")
-    not_applicable: dict[ItemId, Reason] = Field({}, description="items that make no sense here, each with the reason")
-    waived: dict[ItemId, WaiverSpec] = Field({}, description="items that are missing, and accepted as missing")
-
-
-class NodeSpec(_Table):
-    """One node of the new host's cluster, as it was ordered."""
-
-    name: str
-    role: Literal["manager", "worker"]
-    cpu: float = Field(gt=0, description="virtual CPUs")
-    memory_gb: float = Field(gt=0)
-    address: Address | None = Field(None, description="where users reach it; the manager's takes the traffic in")
-    runs: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        (), description="services that are pinned to this node, or may be placed on it"
-    )
-
-
-class DatabaseSizeSpec(_Table):
-    """The new database server, as it was ordered."""
-
-    cpu: float = Field(gt=0, description="virtual CPUs")
-    memory_gb: float = Field(gt=0)
-    tier: str | None = Field(None, description='such as "general purpose" or "burstable"')
-
-
-class TopologySpec(_Table):
-    """What the new host consists of."""
-
-    nodes: Annotated[tuple[NodeSpec, ...], Field(min_length=1, strict=False)]
-    database: DatabaseSizeSpec | None = None
-    on_managers: Annotated[tuple[str, ...], Field(strict=False)] = Field(
-        ("traefik",), description="services that belong on managers: the load balancer"
-    )
-    docker: Annotated[str, AfterValidator(_docker)] | None = Field(
-        None,
-        description="a manager's Docker endpoint: unix://, ssh:// or tcp://; only looked at, to prove what is declared",
-    )
-    docker_certificates: Annotated[str, AfterValidator(_key_path)] | None = Field(
-        None, description="for tcp://: folder with ca.pem, cert.pem and key.pem (0600), relative to the plan"
-    )
-
-    @model_validator(mode="after")
-    def _named_once(self) -> TopologySpec:
-        if len({node.name for node in self.nodes}) != len(self.nodes):
-            raise ValueError("two nodes have the same name")
-        return self
-
-    @model_validator(mode="after")
-    def _guarded(self) -> TopologySpec:
-        over_tcp = (self.docker or "").startswith("tcp://")
-        if over_tcp and self.docker_certificates is None:
-            raise ValueError(
-                "docker over tcp:// needs docker_certificates, the folder with ca.pem, cert.pem and key.pem: "
-                "without them anybody may ask it, and anybody may answer"
-            )
-        if self.docker_certificates is not None and not over_tcp:
-            raise ValueError("docker_certificates are for docker over tcp:// alone")
-        return self
-
-
-class ServiceSpec(_Table):
-    """What no Compose file says of a service."""
-
-    startup: Duration | None = Field(
-        None, description="from a container's start to its first answer; health checks and updates have to fit"
-    )
-    stateless: bool | None = Field(None, description="whether two versions of it may run side by side")
-
-    @model_validator(mode="after")
-    def _simulable(self) -> ServiceSpec:
-        if self.startup is not None and not timedelta(seconds=1) <= self.startup <= timedelta(days=1):
-            raise ValueError("startup must be 1s to 24h")
-        return self
-
-
-class SuppressSpec(_Table):
-    """A finding in the Compose files that is fine as it is."""
-
-    rule: ItemId = Field(description="the rule's id, as `switchover lint` says it")
-    service: Annotated[str, Field(min_length=1)] | None = Field(
-        None, description="the one service it is said of; default: every service, and the file as a whole"
-    )
-    reason: Reason
-    until: date | None = Field(None, description="the last day on which it is accepted")
-
-    @property
-    def names(self) -> str:
-        return f"{self.rule} of {self.service}" if self.service is not None else self.rule
-
-
-class ComposeSpec(_Table):
-    """The files that the new host is deployed from."""
-
-    files: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, strict=False)] = Field(
-        description="relative to the plan; several are merged, as Compose does it"
-    )
-    dialect: Literal["stack", "compose"] = Field(description="docker stack deploy, or docker compose up")
-    env_file: str | None = Field(
-        None, description="variables, relative to the plan; default: .env beside the first file, which a stack ignores"
-    )
-    services: dict[str, ServiceSpec] = Field({}, description="what no file says, by service")
-    suppress: Annotated[tuple[SuppressSpec, ...], Field(strict=False)] = Field(
-        (), description="findings that are fine as they are; repeated in the report"
-    )
-
-
-class Spec(_Table):
+class Spec(Table):
     """The operator's part of the plan file."""
 
     version: int

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
-    from switchover.plan.spec import ComposeSpec, SuppressSpec
+    from switchover.plan.production import ComposeSpec, SuppressSpec
     from switchover.readiness.compose.service import Project
 
 PATH_UNANSWERED = "balancer-path-unanswered"

@@ -17,7 +17,7 @@ from switchover.words import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from switchover.plan.spec import NodeSpec, TopologySpec
+    from switchover.plan.production import NodeSpec, TopologySpec
 
 PATIENCE_S = 10
 

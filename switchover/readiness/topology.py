@@ -15,7 +15,8 @@ from switchover.words import count, plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from switchover.plan.spec import NodeSpec, Spec, TopologySpec
+    from switchover.plan.production import NodeSpec, TopologySpec
+    from switchover.plan.spec import Spec
 
 NODE_CPU, NODE_GB = 2.0, 8.0
 DATABASE_CPU, DATABASE_GB = 2.0, 10.0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from switchover.plan.decide import forecast, replicates, step_of
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import FIRST_WRITE, OPEN_TARGET, StepName
+from switchover.plan.production import WaiverSpec
 from switchover.plan.progress import ActionStatus, StepStatus
-from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, WaiverSpec, digest
+from switchover.plan.spec import SHORTEST_LEAD, SHORTEST_WINDOW, digest
 from switchover.report import evidence
 from switchover.report.pauses import Pause, pauses
 from switchover.report.service import Service, service
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from switchover.plan.journal import Entry
+    from switchover.plan.production import SuppressSpec
     from switchover.plan.progress import Progress, StepState
-    from switchover.plan.spec import Spec, SuppressSpec
+    from switchover.plan.spec import Spec
     from switchover.report.evidence import Proved
 
 WHOLE = (

@@ -17,8 +17,9 @@ from switchover.words import count, plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from switchover.plan.production import TopologySpec
     from switchover.plan.progress import Progress
-    from switchover.plan.spec import Spec, TopologySpec
+    from switchover.plan.spec import Spec
     from switchover.readiness.checklist import Checklist, Standing
     from switchover.steps.context import Context
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from switchover.engine.action import Facts
     from switchover.plan.journal import Json
-    from switchover.plan.spec import ComposeSpec
+    from switchover.plan.production import ComposeSpec
     from switchover.readiness.compose.rule import Finding
     from switchover.readiness.deployed import Deployed
     from switchover.steps.context import Context

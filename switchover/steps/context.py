@@ -14,7 +14,7 @@ from switchover.dns.providers import make_provider
 from switchover.plan import names
 from switchover.plan.decide import step_of
 from switchover.plan.progress import Folding, Progress
-from switchover.plan.spec import expand
+from switchover.plan.values import expand
 from switchover.postgres.connect import Database
 from switchover.postgres.fence import Fence
 

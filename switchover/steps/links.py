@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from switchover.plan.spec import expand
+from switchover.plan.values import expand
 from switchover.postgres.connect import Database, database_name
 from switchover.postgres.facts import server_facts
 from switchover.postgres.finding import Finding

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from datetime import date
     from pathlib import Path
 
+    from switchover.plan.production import ComposeSpec
     from switchover.plan.progress import GateState
-    from switchover.plan.spec import ComposeSpec, Spec
+    from switchover.plan.spec import Spec
     from switchover.readiness.compose.rule import Finding
     from switchover.readiness.deployed import Deployed
     from switchover.readiness.rollout.study import Study

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from switchover.plan.file import PlanUnreadable, load
-from switchover.plan.spec import digest, expand, json_schema, subtree
+from switchover.plan.spec import digest, json_schema, subtree
+from switchover.plan.values import expand
 
 if TYPE_CHECKING:
     from pathlib import Path

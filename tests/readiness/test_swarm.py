@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from switchover.engine.step import Verdict
 from switchover.plan.file import load
-from switchover.plan.spec import Spec, TopologySpec
+from switchover.plan.production import TopologySpec
+from switchover.plan.spec import Spec
 from switchover.readiness.swarm import Differences, SwarmUnreachable, differences, read_swarm
 from switchover.steps.checklist import topology_gates
 from switchover.steps.context import Context

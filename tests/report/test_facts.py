@@ -9,7 +9,7 @@ import pytest
 
 from switchover.plan.journal import Json, What
 from switchover.plan.outline import StepName
-from switchover.plan.spec import ComposeSpec, ReadinessSpec, SuppressSpec, WaiverSpec
+from switchover.plan.production import ComposeSpec, ReadinessSpec, SuppressSpec, WaiverSpec
 from switchover.report import as_json, markdown
 from switchover.report.verdict import CLAIMS
 from tests.report.conftest import SAME, SERVERS, Story, T

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
+    from switchover.plan.production import WaiverSpec
     from switchover.plan.progress import Attestation, Progress
-    from switchover.plan.spec import ChecklistItem, Spec, WaiverSpec
+    from switchover.plan.spec import ChecklistItem, Spec
 
 TOPOLOGY = "topology"
 

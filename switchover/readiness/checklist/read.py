@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from switchover.plan.spec import BUILT_IN, ChecklistItem, Pack
+from switchover.plan.production import BUILT_IN
+from switchover.plan.spec import ChecklistItem, Pack
 from switchover.words import plain
 
 if TYPE_CHECKING:

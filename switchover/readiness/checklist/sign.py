@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from switchover.plan.journal import Draft, What
 from switchover.plan.outline import StepName
-from switchover.plan.spec import parse_duration, subtree
+from switchover.plan.spec import subtree
+from switchover.plan.values import parse_duration
 from switchover.words import plain
 
 if TYPE_CHECKING:
