@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from switchover.plan.journal import What
 from switchover.plan.outline import OPEN_TARGET, STEP, StepName
 from switchover.plan.progress import ActionStatus, Passed, StepStatus, touched
 from switchover.words import duration, instant
 
 if TYPE_CHECKING:
-    from switchover.plan.journal import Json
+    from collections.abc import Sequence
+
+    from switchover.plan.journal import Entry, Json
     from switchover.plan.progress import Progress, StepState
     from switchover.plan.spec import Spec
 
@@ -82,6 +85,26 @@ def has_live_copy(progress: Progress) -> bool:
     return state is not None and not state.put_back and any(touched(action) for action in state.actions)
 
 
+def went_back(entries: Sequence[Entry]) -> bool:
+    """Whether the last run was to go back, had done so, and was killed before it could say so.
+
+    Asked again it has nothing more to do: going back twice means more than once, where there is a live copy.
+    """
+    began = max((at for at, entry in enumerate(entries) if entry.what is What.RUN), default=None)
+    if began is None or entries[began].data.get("through") != StepName.ROLLBACK:
+        return False
+    since = entries[began:]
+    done = any(
+        not each.action
+        and (
+            (each.what is What.UNDONE and each.data.get("asked"))
+            or (each.what is What.COMPLETE and each.step == StepName.ROLLBACK)
+        )
+        for each in since
+    )
+    return done and all(each.what is not What.ENDED for each in since)
+
+
 def may_run(progress: Progress, step: StepName) -> str:
     """Why the step may not run now; empty when it may."""
     if progress.finished:
@@ -104,7 +127,8 @@ def way_back(progress: Progress) -> WayBack:
     if progress.finished:
         return WayBack("closed", "no: finished; a return would be a new switchover the other way")
     if progress.passed is Passed.NOT:
-        if not progress.rolled_back and any(touched(action) for action in cutover.actions):
+        settled = progress.rolled_back or cutover.put_back
+        if not settled and any(touched(action) for action in cutover.actions):
             return WayBack("undo", "yes: undo puts everything back, nothing is lost")
         if has_live_copy(progress):
             return WayBack("undo", "users are on the old host; going back gives the live copy up")
@@ -119,7 +143,7 @@ def way_back(progress: Progress) -> WayBack:
 LOW, HIGH = 0.8, 1.5
 """A busy night is slower than a rehearsal more often than it is faster."""
 
-LIVE_S = 2.0
+LIVE_S = 1.0
 """A cutover to a live copy: fence, drain, sequences, the way back, and the exchange of names."""
 
 _PHASES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.engine.runner import Outcome
-from switchover.plan.decide import has_live_copy, step_of
+from switchover.plan.decide import has_live_copy, step_of, went_back
 from switchover.plan.lock import who_am_i
 from switchover.plan.outline import StepName
 from switchover.plan.progress import Passed, StepStatus, touched
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 async def back(context: Context, runner: Runner) -> tuple[Outcome, str]:
     """Undo, give up or roll back, whichever the state allows; how that ended, and why."""
+    there = went_back(runner.journal.entries)
     epoch = take_over(context, runner, StepName.ROLLBACK)
+    if there:
+        more = "; `switchover rollback` once more gives the live copy up" if has_live_copy(runner.progress()) else ""
+        return Outcome.DONE, f"the run that was cut off had gone back already: users are on the old host{more}"
     try:
         await settle(context)
     except Unreachable:
@@ -82,6 +86,7 @@ def _undoable(progress: Progress) -> list[StepName]:
         state.name
         for state in states
         if state.status is not StepStatus.DONE
+        and not state.put_back
         and any(touched(action) for action in state.actions)
         and not (state.name is StepName.CUTOVER and progress.rolled_back)
     ]

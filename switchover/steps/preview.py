@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.live import Live
 from switchover.engine.runner import Runner, Stop
 from switchover.engine.step import Verdict
-from switchover.plan.decide import has_live_copy, replicates, step_of, way_back
+from switchover.plan.decide import has_live_copy, replicates, step_of, way_back, went_back
 from switchover.plan.file import load
 from switchover.plan.outline import StepName
 from switchover.plan.preview import PreviewAction
@@ -94,10 +94,16 @@ async def preview_rollback(path: Path) -> list[str]:
     """What going back would do from here, with the rows written on the target as they are now."""
     context, _ = _step(path, StepName.READINESS)
     progress = context.progress()
+    if went_back(context.entries):
+        return ["the run that was cut off had gone back already: users are on the old host, and nothing more is done"]
     lines = [f"way back: {way_back(progress).says}"]
     cutover = step_of(progress, StepName.CUTOVER)
     if progress.passed is Passed.NOT:
-        undone = [] if progress.rolled_back else [each for each in reversed(cutover.actions) if touched(each)]
+        undone = (
+            []
+            if progress.rolled_back or cutover.put_back
+            else [each for each in reversed(cutover.actions) if touched(each)]
+        )
         if not undone and has_live_copy(progress):
             undone = [each for each in step_of(progress, StepName.REPLICATE).actions if touched(each)]
         lines += [f"  undo: {each.title}: {each.undoes}" for each in undone if each.undoes]

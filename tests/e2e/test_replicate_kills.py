@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from switchover.demo import texts
+from switchover.plan.decide import has_live_copy
 from tests.e2e.live import left, write
 from tests.e2e.test_crash import NON_DEFAULT, assert_as
 from tests.e2e.world import State, World
@@ -29,6 +30,7 @@ BACK = [
     "before:kill:rollback/prepare-ahead/done",
     "before:kill:rollback/names-back/done",
     "before:kill:rollback/follow-ahead/done",
+    "after:kill:rollback//complete",
 ]
 
 
@@ -94,9 +96,24 @@ def test_killed_on_the_way_back_and_run_again_every_row_comes_along(live: World,
     after = live.state()
     assert after.rows["old"] == written
     assert after.settings == before.settings
+    assert has_live_copy(live.progress())
     live.point(texts.OLD, 1)
     write(live, "old", 600)
     ended = live.through()
     assert ended.code == 0, ended.err
     assert live.rows("old") == live.rows("new")
+    assert left(live, "old") == left(live, "new") == []
+
+
+def test_a_return_that_was_cut_off_when_all_was_done_is_not_taken_for_another_one(live: World) -> None:
+    live.prepare()
+    assert live.killed("cutover", UNDONE[0])
+    assert live.command("rollback", "--yes", fault="after:kill:cutover//undone").code == -9
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert "had gone back already" in ended.err
+    assert has_live_copy(live.progress())
+    ended = live.command("rollback", "--yes")
+    assert ended.code == 0, ended.err
+    assert not has_live_copy(live.progress())
     assert left(live, "old") == left(live, "new") == []
