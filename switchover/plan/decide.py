@@ -105,6 +105,19 @@ def went_back(entries: Sequence[Entry]) -> bool:
     return done and all(each.what is not What.ENDED for each in since)
 
 
+def is_undone_by_going_back(progress: Progress, name: StepName) -> bool:
+    """Whether going back undoes this step: it has begun, and is neither done nor gone back from.
+
+    One that is put back may have left something behind, and is undone again; where there is a live copy all that
+    goes with the copy.
+    """
+    state = step_of(progress, name)
+    settled = state.put_back and has_live_copy(progress)
+    if name is StepName.CUTOVER:
+        settled = settled or progress.rolled_back
+    return state.status is not StepStatus.DONE and not settled and any(touched(action) for action in state.actions)
+
+
 def may_run(progress: Progress, step: StepName) -> str:
     """Why the step may not run now; empty when it may."""
     if progress.finished:
@@ -123,12 +136,10 @@ def may_run(progress: Progress, step: StepName) -> str:
 
 def way_back(progress: Progress) -> WayBack:
     """Whether one can go back, and what it costs."""
-    cutover = step_of(progress, StepName.CUTOVER)
     if progress.finished:
         return WayBack("closed", "no: finished; a return would be a new switchover the other way")
     if progress.passed is Passed.NOT:
-        settled = progress.rolled_back or cutover.put_back
-        if not settled and any(touched(action) for action in cutover.actions):
+        if is_undone_by_going_back(progress, StepName.CUTOVER):
             return WayBack("undo", "yes: undo puts everything back, nothing is lost")
         if has_live_copy(progress):
             return WayBack("undo", "users are on the old host; going back gives the live copy up")

@@ -182,7 +182,7 @@ def _some(units: Units, only: Collection[str], last: int) -> Units:
         found |= {
             name: tuple(newest(table, last) for table in tables)
             for name, tables in others.items()
-            if all(table.counter for table in tables)
+            if all(table.counter and not table.condition for table in tables)
         }
     return found
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -152,9 +152,9 @@ async def connect_replicating(db: Database, app: str) -> AsyncConnection:
 
 async def _open(kind: type[S], db: Database, app: str, cursor: type[psycopg.AsyncCursor[TupleRow]]) -> S:
     """No statement is prepared by itself: DISCARD ALL would drop it, and psycopg does not always know."""
-    params: dict[str, str] = {"connect_timeout": "10", **dict(db.params), "application_name": app, **_LIVENESS}
+    params: dict[str, Any] = {"connect_timeout": "10", **dict(db.params), "application_name": app, **_LIVENESS}
     with told(db):
-        session = await kind.connect(**params, autocommit=True, prepare_threshold=None, cursor_factory=cursor)  # type: ignore[arg-type]
+        session = await kind.connect(**params, autocommit=True, prepare_threshold=None, cursor_factory=cursor)
         return await _pinned(session)
 
 

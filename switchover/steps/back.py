@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from switchover.engine.runner import Outcome
-from switchover.plan.decide import has_live_copy, step_of, went_back
+from switchover.plan.decide import has_live_copy, is_undone_by_going_back, step_of, went_back
 from switchover.plan.lock import who_am_i
 from switchover.plan.outline import StepName
-from switchover.plan.progress import Passed, StepStatus, touched
+from switchover.plan.progress import Passed, StepStatus
 from switchover.postgres.errors import Unreachable
 from switchover.postgres.sessions import end_sessions
 from switchover.steps import build, replicate
@@ -80,13 +80,5 @@ async def _give_up(context: Context, runner: Runner) -> tuple[Outcome, str]:
 
 
 def _undoable(progress: Progress) -> list[StepName]:
-    """The unfinished steps that have touched something, the latest first; a live copy is given up by its own path."""
-    states = [step_of(progress, name) for name in (StepName.CUTOVER, StepName.REHEARSAL)]
-    return [
-        state.name
-        for state in states
-        if state.status is not StepStatus.DONE
-        and not state.put_back
-        and any(touched(action) for action in state.actions)
-        and not (state.name is StepName.CUTOVER and progress.rolled_back)
-    ]
+    """What going back undoes, the latest first; a live copy is given up by its own path."""
+    return [name for name in (StepName.CUTOVER, StepName.REHEARSAL) if is_undone_by_going_back(progress, name)]

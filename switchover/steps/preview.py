@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from switchover.engine.live import Live
 from switchover.engine.runner import Runner, Stop
 from switchover.engine.step import Verdict
-from switchover.plan.decide import has_live_copy, replicates, step_of, way_back, went_back
+from switchover.plan.decide import has_live_copy, is_undone_by_going_back, replicates, step_of, way_back, went_back
 from switchover.plan.file import load
 from switchover.plan.outline import StepName
 from switchover.plan.preview import PreviewAction
@@ -100,9 +100,9 @@ async def preview_rollback(path: Path) -> list[str]:
     cutover = step_of(progress, StepName.CUTOVER)
     if progress.passed is Passed.NOT:
         undone = (
-            []
-            if progress.rolled_back or cutover.put_back
-            else [each for each in reversed(cutover.actions) if touched(each)]
+            [each for each in reversed(cutover.actions) if touched(each)]
+            if is_undone_by_going_back(progress, StepName.CUTOVER)
+            else []
         )
         if not undone and has_live_copy(progress):
             undone = [each for each in step_of(progress, StepName.REPLICATE).actions if touched(each)]

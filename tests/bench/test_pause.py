@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,7 @@ import pytest
 
 from switchover.demo import texts
 from switchover.demo.lab import Lab
+from switchover.plan.decide import low_ttl_fact
 from tests.e2e.world import World
 
 RATES = tuple(int(each) for each in os.environ.get("RATES", "400,2000").split(","))
@@ -36,8 +38,6 @@ BALLAST = (
     "INSERT INTO ballast SELECT n, now(), repeat(md5(n::text), 6) FROM generate_series(1, {rows}) n"
 )
 ROWS_A_GB = 3_900_000
-CACHED_S = 5
-"""Longer than the lab's caches keep an answer."""
 RETRY_S = 0.02
 """What a pause may be shorter than it is measured; two that knock without a break would take a core between them."""
 
@@ -127,7 +127,8 @@ def open_window(world: World) -> None:
     """Everything before the cutover; a rehearsal of gigabytes lasts longer than a window that opens now."""
     ended = world.through("lower-ttl")
     assert ended.code == 0, ended.err
-    time.sleep(CACHED_S)
+    forgotten = [at for key in ("safe", "lead_ends") if (at := low_ttl_fact(world.progress(), key))]
+    time.sleep(max(0.0, (max(forgotten) - datetime.now(UTC)).total_seconds()))
     world.in_time()
     ended = world.through("window")
     assert ended.code == 0, ended.err
