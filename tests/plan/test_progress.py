@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from switchover.plan.decide import step_of
+from switchover.plan.decide import step_of, way_back
 from switchover.plan.journal import What
 from switchover.plan.outline import StepName
 from switchover.plan.progress import ActionState, Folding, fold, touched
@@ -48,3 +48,12 @@ def test_a_journal_that_grows_is_told_as_if_it_were_read_anew_and_another_one_is
     for known in (*range(len(story.entries) + 1), 3, len(story.entries)):
         assert folding.progress(story.entries[:known]) == fold(story.spec, story.entries[:known])
     assert folding.progress(other.entries) == fold(story.spec, other.entries)
+
+
+def test_what_an_undo_may_have_left_behind_is_undone_again_where_no_live_copy_takes_it_along() -> None:
+    story = Story()
+    story.prepare()
+    story.begin(StepName.CUTOVER, "fence-source")
+    story.tell(StepName.CUTOVER, What.INTENT, "fence-source", before={"limit": 50})
+    story.tell(StepName.CUTOVER, What.UNDONE, reason="it failed. Left behind: the copy.", asked=False)
+    assert way_back(fold(story.spec, story.entries)).kind == "undo"
